@@ -1,0 +1,61 @@
+import { ServeError } from "../core/errors.ts";
+import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
+import type { Replica } from "../replica/replica.ts";
+import type { TextService } from "../text/text-service.ts";
+
+/** A model this server answers for. */
+export interface ServedModel {
+  readonly name: string;
+  /** Seconds since 1970 when it was loaded. */
+  readonly createdS: number;
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  readonly text: TextService;
+  /** Sampling defaults of the checkpoint (generation_config), used where a request names none. */
+  readonly generationDefaults: Readonly<
+    Partial<Record<"temperature" | "topP" | "topK" | "minP" | "repetitionPenalty", number>>
+  >;
+}
+
+/** Between the APIs and the replicas: admits a request and routes it. A pass-through to one replica a model for now. */
+export class Gateway {
+  private readonly served = new Map<string, { model: ServedModel; replica: Replica }>();
+
+  add(model: ServedModel, replica: Replica): void {
+    this.served.set(model.name, { model, replica });
+  }
+
+  models(): ServedModel[] {
+    return [...this.served.values()].map((entry) => entry.model);
+  }
+
+  /** Throws ServeError not_found with param "model". */
+  model(name: string): ServedModel {
+    return this.entry(name).model;
+  }
+
+  /** True when every model has a replica that can answer. */
+  ready(): boolean {
+    return this.served.size > 0 && [...this.served.values()].every((entry) => entry.replica.stats().ready);
+  }
+
+  replicas(): Replica[] {
+    return [...this.served.values()].map((entry) => entry.replica);
+  }
+
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
+    return this.entry(request.model).replica.generate(request, signal);
+  }
+
+  private entry(name: string): { model: ServedModel; replica: Replica } {
+    const entry = this.served.get(name);
+    if (!entry) {
+      const known = [...this.served.keys()].join(", ") || "none";
+      throw new ServeError("not_found", `The model '${name}' does not exist. Served here: ${known}.`, {
+        param: "model",
+        reason: "model_not_found",
+      });
+    }
+    return entry;
+  }
+}

@@ -1,0 +1,20 @@
+import type { ChatMessage, RenderOptions } from "./chat.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/**
+ * What the HTTP layer needs of a served model's text side. Encoding and rendering run in the tokenizer Worker, so that a
+ * long prompt never blocks the event loop; decoding is cheap and runs where it is called.
+ */
+export interface TextService {
+  readonly tokenizer: Tokenizer;
+  readonly hasChatTemplate: boolean;
+  /** Rejects with ServeError invalid_argument when the text is too long to tokenise within the limits. */
+  encode(text: string, addSpecialTokens: boolean, signal?: AbortSignal): Promise<Int32Array>;
+  /** Renders the chat template and encodes the result without adding special tokens. */
+  encodeChat(
+    messages: readonly ChatMessage[],
+    options: RenderOptions,
+    signal?: AbortSignal,
+  ): Promise<{ text: string; ids: Int32Array }>;
+  close(): Promise<void>;
+}
