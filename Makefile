@@ -39,3 +39,7 @@ build/asan/kernel_check: $(call objects_in,build/asan) test/kernels/native/kerne
 
 .PHONY: native
 native: build/libscalellm_cpu.so ## Build the CPU library
+
+.PHONY: proto
+proto: ## Regenerate src/gen from proto/ (no network needed)
+	cd proto && ../node_modules/.bin/buf lint && ../node_modules/.bin/buf generate
