@@ -1,0 +1,49 @@
+import type { Tokenizer } from "./tokenizer.ts";
+
+const SPACE = 0x20;
+
+/**
+ * Token ids to text, one at a time. Bytes of an unfinished character are held back; every delta is whole characters.
+ * The concatenation of all deltas and flush() equals tokenizer.decode() of all ids. O(bytes of the token) a push: the
+ * history is never decoded again.
+ */
+export class Detokenizer {
+  readonly #tokenizer: Tokenizer;
+  readonly #skipSpecialTokens: boolean;
+  // ignoreBOM keeps U+FEFF in the text; without `fatal`, invalid sequences become U+FFFD by the WHATWG rule (one for each
+  // maximal part of a character), which is also what decoding all bytes at once gives.
+  readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+  #spacesToStrip: number;
+  #started = false;
+
+  constructor(tokenizer: Tokenizer, skipSpecialTokens: boolean) {
+    this.#tokenizer = tokenizer;
+    this.#skipSpecialTokens = skipSpecialTokens;
+    this.#spacesToStrip = tokenizer.leadingSpacesStripped ?? 0;
+  }
+
+  /** The text that this token completes; may be empty. */
+  push(tokenId: number): string {
+    if (this.#skipSpecialTokens && this.#tokenizer.isSpecial(tokenId)) return "";
+    let bytes = this.#tokenizer.tokenBytes(tokenId);
+    if (bytes.length === 0) return "";
+    if (!this.#started) bytes = this.#strip(bytes);
+    return this.#utf8.decode(bytes, { stream: true });
+  }
+
+  /** What is left when no more tokens come: U+FFFD where a character was never finished. */
+  flush(): string {
+    return this.#utf8.decode();
+  }
+
+  /** The word mark at the start of a SentencePiece text is no space of the text. */
+  #strip(bytes: Uint8Array): Uint8Array {
+    let from = 0;
+    while (from < bytes.length && this.#spacesToStrip > 0 && bytes[from] === SPACE) {
+      from++;
+      this.#spacesToStrip--;
+    }
+    if (from < bytes.length || this.#spacesToStrip === 0) this.#started = true;
+    return from === 0 ? bytes : bytes.subarray(from);
+  }
+}
