@@ -37,9 +37,61 @@ build/asan/kernel_check: $(call objects_in,build/asan) test/kernels/native/kerne
 
 -include $(patsubst %.o,%.d,$(call objects_in,build/native) $(call objects_in,build/asan))
 
-.PHONY: native
-native: build/libscalellm_cpu.so ## Build the CPU library
 
-.PHONY: proto
-proto: ## Regenerate src/gen from proto/ (no network needed)
-	cd proto && ../node_modules/.bin/buf lint && ../node_modules/.bin/buf generate
+# ------------------------------------------------------------------------------------------------ everything else
+DEPS := node_modules/.package-lock.json
+MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
+SOURCES = $(shell find src -name '*.ts' -not -path '*/.*')
+# Workers are entry points of their own; Bun finds them in the binary by their path.
+ENTRYPOINTS := src/main.ts src/engine/worker.ts src/text/tokenizer-worker.ts
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+# Of all packages only bun needs its install script, which links the binary that came with it.
+$(DEPS): package.json package-lock.json
+	npm ci --ignore-scripts --no-fund --no-audit
+	node node_modules/bun/install.js
+	@touch $@
+
+.PHONY: deps
+deps: $(DEPS) ## Install the pinned packages, bun included
+
+dist/scalellm: $(DEPS) build/libscalellm_cpu.so $(MODEL) package.json $(SOURCES)
+	@mkdir -p dist
+	$(BUN) build --compile --no-compile-autoload-bunfig --no-compile-autoload-dotenv --minify-whitespace --minify-syntax \
+	  --outfile $@ $(ENTRYPOINTS)
+
+.PHONY: build
+build: dist/scalellm ## Build dist/scalellm: server, kernels and bundled model in one file
+
+.PHONY: serve
+serve: build ## Serve the bundled model (ARGS="--port 9000" for options)
+	dist/scalellm serve $(ARGS)
+
+.PHONY: native
+native: build/libscalellm_cpu.so ## Build the CPU kernels alone
+
+.PHONY: test
+test: build check test-asan ## Run every test; the last line counts them
+	BUN=$(BUN) test/run-all
+
+.PHONY: test-asan
+test-asan: build/asan/kernel_check ## Run the kernels' own checks under AddressSanitizer and UBSan
+	build/asan/kernel_check
+
+.PHONY: check
+check: $(DEPS) ## Type checks, lint and format checks
+	node_modules/.bin/tsc -p .
+	node_modules/.bin/biome check --error-on-warnings src test bench
+	node_modules/.bin/clang-format --dry-run --Werror $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
+
+.PHONY: format
+format: $(DEPS) ## Format all code
+	node_modules/.bin/biome check --write src test bench
+	node_modules/.bin/clang-format -i $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf build dist

@@ -1,0 +1,91 @@
+import { loadSettings } from "../config/load-settings.ts";
+import type { ChatEndpoint } from "./chat-client.ts";
+import { connectChat } from "./chat-client.ts";
+
+/** Flags of chat and run that are not settings of a server. */
+export interface ChatFlags {
+  url: string | undefined;
+  system: string | undefined;
+  maxTokens: number | undefined;
+  temperature: number | undefined;
+  seed: number | undefined;
+}
+
+const VALUE_FLAGS = ["url", "system", "max-tokens", "temperature", "seed"] as const;
+
+/** Takes the chat flags out of argv; the rest goes to loadSettings. Throws ConfigError through loadSettings. */
+export function splitChatFlags(argv: readonly string[]): { flags: ChatFlags; rest: string[] } {
+  const found = new Map<string, string>();
+  const rest: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i]!;
+    const name = VALUE_FLAGS.find((flag) => arg === `--${flag}` || arg.startsWith(`--${flag}=`));
+    if (!name || (!arg.includes("=") && argv[i + 1] === undefined)) rest.push(arg);
+    else found.set(name, arg.includes("=") ? arg.slice(name.length + 3) : argv[++i]!);
+  }
+  const number = (name: string) => (found.has(name) ? Number(found.get(name)) : undefined);
+  return {
+    flags: {
+      url: found.get("url"),
+      system: found.get("system"),
+      maxTokens: number("max-tokens"),
+      temperature: number("temperature"),
+      seed: number("seed"),
+    },
+    rest,
+  };
+}
+
+/** The fields of a chat completion request that the flags set. */
+export function requestOptions(flags: ChatFlags): Record<string, unknown> {
+  return {
+    ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
+    ...(flags.temperature === undefined ? {} : { temperature: flags.temperature }),
+    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+  };
+}
+
+export interface ChatSession {
+  readonly endpoint: ChatEndpoint;
+  readonly positionals: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * A chat endpoint: the server at --url, or one started in this process on a free loopback port behind a random key, so
+ * that both run the same path a client does. `modelFromPositional` says whether the first positional names the model.
+ */
+export async function openChatSession(
+  flags: ChatFlags,
+  rest: readonly string[],
+  modelFromPositional: boolean,
+): Promise<ChatSession> {
+  const { settings, positionals } = loadSettings(rest);
+  if (flags.url) {
+    const endpoint = await connectChat(
+      flags.url,
+      settings.apiKey[0],
+      settings.servedModelName || settings.model || undefined,
+    );
+    return { endpoint, positionals, close: async () => {} };
+  }
+  const { startServer } = await import("./start-server.ts");
+  const model = modelFromPositional ? (positionals[0] ?? settings.model) : settings.model;
+  const key = crypto.randomUUID();
+  const server = await startServer({
+    ...settings,
+    model,
+    host: "127.0.0.1",
+    port: 0,
+    grpc: false,
+    apiKey: [key],
+    logLevel: "warn",
+  });
+  await server.ready;
+  const endpoint = await connectChat(server.url, key, undefined);
+  return {
+    endpoint,
+    positionals: modelFromPositional ? positionals.slice(1) : positionals,
+    close: () => server.stop(false),
+  };
+}

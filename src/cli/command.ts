@@ -1,0 +1,14 @@
+/** One subcommand. `run` returns the process's exit code: 0 done, 1 failed, 2 wrong usage. */
+export interface Command {
+  run(argv: readonly string[]): Promise<number>;
+}
+
+/** What the user got wrong, or what stands in the way: printed without a stack trace. */
+export class CliError extends Error {
+  readonly exitCode: number;
+  constructor(message: string, exitCode = 1) {
+    super(message);
+    this.name = "CliError";
+    this.exitCode = exitCode;
+  }
+}

@@ -1,0 +1,52 @@
+import { type ClientMessage, streamChat } from "./chat-client.ts";
+import { openChatSession, requestOptions, splitChatFlags } from "./chat-session.ts";
+import { CliError, type Command } from "./command.ts";
+import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
+
+const HELP = `Usage: scalellm run [OPTIONS] "PROMPT"
+
+Answers one prompt and exits. Without a prompt it is read from standard input.
+
+  scalellm run "Name three rivers."
+  scalellm run --model ./model.gguf --max-tokens 50 "Why is the sky blue?"
+  scalellm run --url http://127.0.0.1:8000 "Hello"
+
+Answer
+  --url URL                       ask a running server instead of loading a model
+  --system TEXT                   system message
+  --max-tokens N                  most tokens of the answer
+  --temperature T                 0 is greedy
+  --seed N                        the same seed gives the same answer
+
+${settingsHelp(["Model", "Engine"])}
+
+${SETTINGS_LAYERS}
+`;
+
+export const runCommand: Command = {
+  async run(argv) {
+    if (argv.includes("--help") || argv.includes("-h")) {
+      process.stdout.write(HELP);
+      return 0;
+    }
+    const { flags, rest } = splitChatFlags(argv);
+    const session = await openChatSession(flags, rest, false);
+    try {
+      const prompt = session.positionals.join(" ") || (process.stdin.isTTY ? "" : await Bun.stdin.text());
+      if (!prompt.trim()) throw new CliError('no prompt given. Try: scalellm run "Name three rivers."', 2);
+      const messages: ClientMessage[] = [
+        ...(flags.system === undefined ? [] : [{ role: "system" as const, content: flags.system }]),
+        { role: "user", content: prompt },
+      ];
+      const abort = new AbortController();
+      process.once("SIGINT", () => abort.abort());
+      for await (const text of streamChat(session.endpoint, messages, requestOptions(flags), abort.signal)) {
+        process.stdout.write(text);
+      }
+      process.stdout.write("\n");
+      return 0;
+    } finally {
+      await session.close();
+    }
+  },
+};

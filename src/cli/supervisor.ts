@@ -1,0 +1,56 @@
+import { supervisedEnvironment } from "../config/environment.ts";
+import type { Clock } from "../core/clock.ts";
+
+/** First pause before a restart; doubles up to the most, and is forgotten after a healthy while. */
+const FIRST_PAUSE_MS = 200;
+const MOST_PAUSE_MS = 10_000;
+const HEALTHY_AFTER_MS = 60_000;
+
+/** How this program is started again: a compiled binary is its own command, in development Bun runs the script. */
+export function selfCommand(): string[] {
+  return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
+}
+
+/**
+ * Runs `serve` in a child process and starts it again when it dies, since a device error or a segmentation fault ends a
+ * process that nothing inside can save. A child that never became ready is not restarted: its error would repeat.
+ * Returns the exit code to end with.
+ */
+export async function supervise(argv: readonly string[], clock: Clock, log: (line: string) => void): Promise<number> {
+  let pauseMs = FIRST_PAUSE_MS;
+  let stopping = false;
+  let child: Bun.Subprocess | undefined;
+  // The child runs in a session of its own, so that Ctrl-C reaches it once, from here.
+  const forward = (signal: NodeJS.Signals) => {
+    stopping = true;
+    child?.kill(signal);
+  };
+  process.on("SIGINT", forward);
+  process.on("SIGTERM", forward);
+  for (;;) {
+    let wasReady = false;
+    const startedMs = clock.nowMs();
+    child = Bun.spawn([...selfCommand(), "serve", ...argv], {
+      env: supervisedEnvironment(),
+      stdio: ["ignore", "inherit", "inherit"],
+      detached: true,
+      ipc: (message) => {
+        if (message === "ready") wasReady = true;
+      },
+    });
+    const code = await child.exited;
+    if (stopping || !wasReady || (code === 0 && !child.signalCode)) return code;
+    if (clock.nowMs() - startedMs > HEALTHY_AFTER_MS) pauseMs = FIRST_PAUSE_MS;
+    const how = child.signalCode ? `signal ${child.signalCode}` : `exit code ${code}`;
+    log(`The server ended with ${how}; starting it again in ${pauseMs} ms.`);
+    await Bun.sleep(pauseMs);
+    if (stopping) return code;
+    pauseMs = Math.min(pauseMs * 2, MOST_PAUSE_MS);
+  }
+}
+
+/** In a supervised child: tells the supervisor that the server is ready, and ends with it. */
+export function reportToSupervisor(onOrphaned: () => void): void {
+  process.send?.("ready");
+  process.on("disconnect", onOrphaned);
+}
