@@ -24,4 +24,36 @@ export const LIMITS = Object.freeze({
   templateDeadlineMs: 2_000,
   /** Rendered prompts longer than this many characters a token of context cannot fit, so they are refused unread. */
   maxCharsPerToken: 32,
+  /** One RPC response. A 32k-token prompt with 20 alternatives a token is about 30 MiB; Connect's own default is 4 GiB. */
+  maxRpcResponseBytes: 64 * 1024 * 1024,
+  /** setTimeout takes 31 bits and fires at once beyond them, so a longer RPC timeout is refused rather than cut to nothing. */
+  maxRpcTimeoutMs: 2 ** 31 - 1,
+  /** Calls open on one gRPC connection; more wait in the client. The engine's queue is the real bound. */
+  maxGrpcStreams: 1024,
+  /** Each holds a socket, HPACK tables and flow-control windows. */
+  maxGrpcConnections: 4096,
+  /** gRPC metadata; the usual limit of gRPC servers is 8 KiB, and some tokens are larger. */
+  maxGrpcHeaderBytes: 16 * 1024,
+  /** Bytes a client may send on one stream before we read: a long prompt in one round trip. */
+  grpcStreamWindowBytes: 1024 * 1024,
+  /** A connection is asked for a sign of life this often ... */
+  grpcKeepAliveMs: 20_000,
+  /** ... and dropped when it shows none for this long after. */
+  grpcKeepAliveTimeoutMs: 20_000,
+  /** A new connection must finish the HTTP/2 preface within this. */
+  grpcPrefaceMs: 10_000,
+  /** Health watchers learn of a change within this; reading the status costs microseconds. */
+  healthPollMs: 250,
+  /** bench: a response's headers, or one chunk-size line; proxies add a few kB, nothing honest adds more. */
+  maxBenchHeadBytes: 64 * 1024,
+  /** bench: one server-sent event; 20 top logprobs of a token are under 4 kB, a whole text in one event under 1 MiB. */
+  maxBenchEventBytes: 4 * 1024 * 1024,
+  /** bench: the body of a refused request, kept for its message. */
+  maxBenchErrorBytes: 16 * 1024,
+  /** bench: sockets at once in an open loop; below the usual 1024 file descriptors of a process. */
+  maxBenchInFlight: 900,
+  /** bench: requests of one run; each keeps its arrival times, about 1 kB for 128 tokens. */
+  maxBenchRequests: 1_000_000,
+  /** bench: a dataset or trace is read whole; ShareGPT is 0.7 GB. */
+  maxBenchDatasetBytes: 1024 * 1024 * 1024,
 });
