@@ -1,0 +1,57 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export const BINARY = resolve("dist/scalellm");
+export const MODEL_NAME = "smollm2-135m-instruct";
+
+/** The built server under test: real binary, real model, free ports. */
+export interface RunningBinary {
+  readonly url: string;
+  /** host:port of native gRPC. */
+  readonly grpc: string;
+  readonly process: Bun.Subprocess<"ignore", "pipe", "pipe">;
+  /** What it printed so far. */
+  output(): string;
+  /** Sends a signal and resolves with the exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number>;
+}
+
+/** Starts `scalellm serve` in an empty folder and resolves once its banner is out. Throws with its output otherwise. */
+export async function startBinary(
+  args: readonly string[] = [],
+  env: Record<string, string> = {},
+  cwd?: string,
+): Promise<RunningBinary> {
+  const folder = cwd ?? mkdtempSync(join(tmpdir(), "scalellm-e2e-"));
+  const child = Bun.spawn([BINARY, "serve", "--port", "0", "--grpc-port", "0", ...args], {
+    cwd: folder,
+    env: { PATH: process.env.PATH ?? "", HOME: folder, TMPDIR: tmpdir(), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let text = "";
+  const collect = async (stream: ReadableStream<Uint8Array>) => {
+    const decoder = new TextDecoder();
+    for await (const bytes of stream) text += decoder.decode(bytes, { stream: true });
+  };
+  const done = Promise.all([collect(child.stdout), collect(child.stderr)]);
+  const ready = () => /HTTP\s+(http:\S+?)(\/v1)?\s/.exec(text) && text.includes("curl");
+  while (!ready() && child.exitCode === null && child.signalCode === null) await Bun.sleep(10);
+  if (!ready()) {
+    await done;
+    throw new Error(`scalellm serve ended with ${child.exitCode}:\n${text}`);
+  }
+  return {
+    url: /HTTP\s+(http:\/\/[^\s/]+)/.exec(text)![1]!,
+    grpc: /gRPC\s+(\S+)/.exec(text)?.[1] ?? "",
+    process: child,
+    output: () => text,
+    async stop(signal = "SIGTERM") {
+      child.kill(signal);
+      const code = await child.exited;
+      await done;
+      if (!cwd) rmSync(folder, { recursive: true, force: true });
+      return code;
+    },
+  };
+}

@@ -1,0 +1,109 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BINARY, MODEL_NAME, startBinary } from "./binary.ts";
+
+const chat = (url: string, body: Record<string, unknown>, headers: Record<string, string> = {}) =>
+  fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify({ model: MODEL_NAME, messages: [{ role: "user", content: "Hi" }], ...body }),
+  });
+
+test("ignores bunfig.toml and .env of the folder it starts in", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "scalellm-hostile-"));
+  writeFileSync(join(folder, "bunfig.toml"), 'preload = ["./evil.ts"]\n');
+  writeFileSync(join(folder, "evil.ts"), 'require("node:fs").writeFileSync("evil.txt", "ran");\n');
+  writeFileSync(join(folder, ".env"), "SCALELLM_API_KEY=from-dotenv\n");
+  const server = await startBinary([], {}, folder);
+  try {
+    expect((await fetch(`${server.url}/v1/models`)).status).toBe(200);
+    expect(await Bun.file(join(folder, "evil.txt")).exists()).toBe(false);
+  } finally {
+    await server.stop();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("SIGTERM lets a stream finish, then ends with 0", async () => {
+  const server = await startBinary();
+  const response = await chat(server.url, { stream: true, max_tokens: 60, ignore_eos: true, temperature: 0 });
+  const reader = response.body!.getReader();
+  await reader.read();
+  const stopped = server.stop("SIGTERM");
+  let text = "";
+  const decoder = new TextDecoder();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) text += decoder.decode(next.value);
+  expect(text).toContain("data: [DONE]");
+  expect(await stopped).toBe(0);
+});
+
+test("a second signal stops at once", async () => {
+  const server = await startBinary();
+  const response = await chat(server.url, { stream: true, max_tokens: 4000, ignore_eos: true });
+  await response.body!.getReader().read();
+  server.process.kill("SIGTERM");
+  await Bun.sleep(100);
+  expect(server.process.exitCode).toBeNull();
+  expect(await server.stop("SIGTERM")).not.toBe(0);
+});
+
+test("the supervisor brings a killed server back on the same port", async () => {
+  const probe = Bun.serve({ port: 0, fetch: () => new Response() });
+  const port = probe.port!;
+  await probe.stop(true);
+  const server = await startBinary(["--port", String(port)]);
+  const children = async () => (await Bun.$`pgrep -P ${server.process.pid}`.text()).trim().split("\n").map(Number);
+  const [first] = await children();
+  process.kill(first!, "SIGKILL");
+  let status = 0;
+  for (let i = 0; i < 1000 && status !== 200; i++) {
+    await Bun.sleep(20);
+    status = await fetch(`${server.url}/ready`).then(
+      (response) => response.status,
+      () => 0,
+    );
+    if (status === 200 && (await children())[0] === first) status = 0;
+  }
+  expect(status).toBe(200);
+  expect(await server.stop()).toBe(0);
+});
+
+test("an API key guards everything but /health and /ready", async () => {
+  const server = await startBinary(["--api-key", "s3cret"]);
+  try {
+    expect((await fetch(`${server.url}/health`)).status).toBe(200);
+    expect((await fetch(`${server.url}/ready`)).status).toBe(200);
+    for (const path of ["/v1/models", "/metrics", "/version"])
+      expect((await fetch(server.url + path)).status).toBe(401);
+    expect((await chat(server.url, {})).status).toBe(401);
+    expect((await chat(server.url, { max_tokens: 1 }, { authorization: "Bearer s3cret" })).status).toBe(200);
+    expect(server.output()).not.toContain("s3cret");
+  } finally {
+    await server.stop();
+  }
+});
+
+test("wrong usage says what to do and ends with 2", async () => {
+  const run = (...args: string[]) => {
+    const { exitCode, stderr } = Bun.spawnSync([BINARY, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    return { exitCode, stderr: stderr.toString() };
+  };
+  expect(run("sevre")).toEqual({ exitCode: 2, stderr: expect.stringContaining("unknown command 'sevre'") });
+  expect(run("serve", "--prot", "1")).toEqual({ exitCode: 2, stderr: expect.stringContaining("Did you mean --port?") });
+  const missing = run("serve", "./no-such-file.gguf");
+  expect(missing.exitCode).not.toBe(0);
+  expect(missing.stderr).toContain("no-such-file.gguf");
+});
+
+test("run answers one prompt", async () => {
+  const { exitCode, stdout } = Bun.spawnSync(
+    [BINARY, "run", "--temperature", "0", "--max-tokens", "12", "What is the capital of France?"],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  expect(stdout.toString()).toContain("Paris");
+  expect(exitCode).toBe(0);
+});
