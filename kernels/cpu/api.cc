@@ -1,0 +1,39 @@
+// Last error and build description.
+#include "cpu/api.h"
+
+#include <cstring>
+
+namespace scalellm {
+namespace {
+thread_local char last_error[512] = "";
+}
+
+void set_last_error(const char* message) noexcept {
+  std::strncpy(last_error, message, sizeof(last_error) - 1);
+  last_error[sizeof(last_error) - 1] = 0;
+}
+
+}  // namespace scalellm
+
+extern "C" const char* sl_last_error(void) { return scalellm::last_error; }
+
+extern "C" const char* sl_build_info(void) {
+#if defined(__clang__)
+#define SL_COMPILER "clang " __clang_version__
+#else
+#define SL_COMPILER "gcc " __VERSION__
+#endif
+#if defined(__x86_64__)
+#define SL_MACHINE "x86_64; portable, avx2, avx512, amx by file"
+#elif defined(__aarch64__)
+#define SL_MACHINE "aarch64; portable, neon by file"
+#else
+#define SL_MACHINE "portable"
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define SL_CHECKS "; address and undefined behaviour sanitizers"
+#else
+#define SL_CHECKS ""
+#endif
+  return "cpu; " SL_COMPILER "; " SL_MACHINE SL_CHECKS;
+}
