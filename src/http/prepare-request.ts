@@ -14,6 +14,8 @@ export interface RequestDraft {
   sampling: Partial<SamplingParams>;
   priority: number | undefined;
   deadlineMs: number | undefined;
+  /** Output of another server to continue; only the RPC API has it. */
+  resume?: { outputTokenIds: Int32Array };
 }
 
 /** Parameter names as both APIs spell them, for errors. */
@@ -89,6 +91,21 @@ function checkLists(sampling: SamplingParams, vocabSize: number): void {
   }
 }
 
+/** A resumed output is one stream with a known random sequence, and must have something left to generate. */
+function checkResume(draft: RequestDraft, sampling: SamplingParams, vocabSize: number): void {
+  if (draft.resume === undefined) return;
+  if ((draft.n ?? 1) !== 1) throw invalid("n", "Only a single choice can be resumed.");
+  if (draft.sampling.seed === undefined) throw invalid("seed", "A resumed output needs the seed it began with.");
+  const { outputTokenIds } = draft.resume;
+  checkTokenIds(outputTokenIds, vocabSize, "resume.output_token_ids");
+  if (outputTokenIds.length >= sampling.maxTokens) {
+    throw invalid(
+      "resume.output_token_ids",
+      `The output already has ${outputTokenIds.length} of at most ${sampling.maxTokens} tokens.`,
+    );
+  }
+}
+
 /**
  * Checks every range, fills in defaults and clips max_tokens to what the context leaves.
  * Throws ServeError invalid_argument that names the parameter; `context_length_exceeded` for a prompt without room.
@@ -136,6 +153,7 @@ export function prepareRequest(draft: RequestDraft, model: ServedModel): Generat
   if (!Number.isInteger(n) || n < 1 || n > LIMITS.maxChoices) {
     throw invalid("n", `'n' must be an integer between 1 and ${LIMITS.maxChoices}.`);
   }
+  checkResume(draft, sampling, model.vocabSize);
   const priority = draft.priority ?? 0;
   if (!Number.isInteger(priority) || Math.abs(priority) > 1000) {
     throw invalid("priority", "'priority' must be an integer between -1000 and 1000.");
@@ -150,6 +168,6 @@ export function prepareRequest(draft: RequestDraft, model: ServedModel): Generat
     priority,
     tenant: draft.tenant,
     deadlineMs: draft.deadlineMs,
-    resume: undefined,
+    resume: draft.resume,
   });
 }

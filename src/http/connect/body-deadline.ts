@@ -1,0 +1,34 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** The same bytes; reading fails with DEADLINE_EXCEEDED when they have not all arrived `limitMs` after the first read. */
+export function bodyWithin(body: AsyncIterable<Uint8Array>, limitMs: number): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const source = body[Symbol.asyncIterator]();
+      const expired = Promise.withResolvers<never>();
+      // Without a reader at the moment of expiry there is nobody to tell.
+      expired.promise.catch(() => {});
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      return {
+        async next() {
+          timer ??= setTimeout(() => {
+            expired.reject(new ConnectError("the request did not arrive in time", Code.DeadlineExceeded));
+          }, limitMs);
+          try {
+            const result = await Promise.race([source.next(), expired.promise]);
+            if (result.done === true) clearTimeout(timer);
+            return result;
+          } catch (error) {
+            clearTimeout(timer);
+            throw error;
+          }
+        },
+        async return() {
+          clearTimeout(timer);
+          await source.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,53 @@
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
+import {
+  type GenerateRequest,
+  type GenerateResponse,
+  GenerateResponseSchema,
+  TextDeltaSchema,
+} from "../../gen/scalellm/v1/inference_pb.ts";
+import { callError } from "./connect-errors.ts";
+import { decodeRequest } from "./decode-request.ts";
+import { encodeEnd, encodePrompt } from "./encode-events.ts";
+import { encodeLogprob } from "./encode-logprobs.ts";
+import type { RpcDeps } from "./rpc-deps.ts";
+
+/**
+ * Generate. Yields the same message object each time, with new content: Connect serialises a message before it asks for
+ * the next, and a message built anew for each token is most of what a token costs here.
+ */
+export async function* generateStream(
+  message: GenerateRequest,
+  context: HandlerContext,
+  deps: RpcDeps,
+): AsyncGenerator<GenerateResponse> {
+  const response = create(GenerateResponseSchema);
+  const delta = create(TextDeltaSchema);
+  const deltaEvent = { case: "textDelta", value: delta } as const;
+  const noLogprobs: typeof delta.logprobs = [];
+  try {
+    const request = await decodeRequest(message, context, deps);
+    const { tokenizer } = deps.gateway.model(request.model).text;
+    for await (const event of deps.gateway.generate(request, context.signal)) {
+      switch (event.type) {
+        case "text-delta":
+          delta.index = event.index;
+          delta.text = event.text;
+          // Only read while it is serialised.
+          delta.tokenIds = event.tokenIds as number[];
+          delta.logprobs = event.logprobs?.map((entry) => encodeLogprob(entry, tokenizer)) ?? noLogprobs;
+          response.event = deltaEvent;
+          break;
+        case "prompt":
+          response.event = { case: "prompt", value: encodePrompt(event, request, tokenizer) };
+          break;
+        case "end":
+          response.event = { case: "end", value: encodeEnd(event) };
+          break;
+      }
+      yield response;
+    }
+  } catch (error) {
+    throw callError(error, context.signal, deps.reportError);
+  }
+}

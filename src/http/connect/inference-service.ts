@@ -1,0 +1,77 @@
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ServeError } from "../../core/errors.ts";
+import {
+  type DetokenizeRequest,
+  DetokenizeResponseSchema,
+  type InferenceService,
+  ListModelsResponseSchema,
+  ModelSchema,
+  type TokenizeRequest,
+  TokenizeResponseSchema,
+} from "../../gen/scalellm/v1/inference_pb.ts";
+import { complete } from "./complete.ts";
+import { callError } from "./connect-errors.ts";
+import { generateStream } from "./generate-stream.ts";
+import { resolvePrompt } from "./resolve-prompt.ts";
+import type { RpcDeps } from "./rpc-deps.ts";
+
+async function tokenize(message: TokenizeRequest, context: HandlerContext, deps: RpcDeps) {
+  const model = deps.gateway.model(message.model);
+  const { ids } = await resolvePrompt(message.input, message.addSpecialTokens ?? true, model, context.signal, "input");
+  return create(TokenizeResponseSchema, { tokenIds: [...ids], count: ids.length, maxModelLen: model.maxModelLen });
+}
+
+function detokenize(message: DetokenizeRequest, deps: RpcDeps) {
+  const model = deps.gateway.model(message.model);
+  const { tokenIds } = message;
+  // Decoding runs on the event loop, so its length is bounded; no output of this model is longer.
+  if (tokenIds.length > model.maxModelLen) {
+    throw new ServeError("invalid_argument", `At most ${model.maxModelLen} token ids are allowed.`, {
+      param: "token_ids",
+      reason: "context_length_exceeded",
+    });
+  }
+  const wrong = tokenIds.find((id) => id < 0 || id >= model.vocabSize);
+  if (wrong !== undefined) {
+    throw new ServeError(
+      "invalid_argument",
+      `Token id ${wrong} is not in the vocabulary (0..${model.vocabSize - 1}).`,
+      { param: "token_ids", reason: "invalid_value" },
+    );
+  }
+  const text = model.text.tokenizer.decode(tokenIds, message.skipSpecialTokens ?? false);
+  return create(DetokenizeResponseSchema, { text });
+}
+
+function listModels(deps: RpcDeps) {
+  const models = deps.gateway.models().map((model) =>
+    create(ModelSchema, {
+      name: model.name,
+      createdS: BigInt(model.createdS),
+      maxModelLen: model.maxModelLen,
+      vocabSize: model.vocabSize,
+      hasChatTemplate: model.text.hasChatTemplate,
+    }),
+  );
+  return create(ListModelsResponseSchema, { models });
+}
+
+/** scalellm.v1.InferenceService over the gateway; the same implementation serves Connect, gRPC-Web and gRPC. */
+export function createInferenceService(deps: RpcDeps): ServiceImpl<typeof InferenceService> {
+  /** Turns what an implementation throws into the call's error. */
+  const guarded = async <T>(context: HandlerContext, run: () => T | Promise<T>): Promise<T> => {
+    try {
+      return await run();
+    } catch (error) {
+      throw callError(error, context.signal, deps.reportError);
+    }
+  };
+  return {
+    generate: (message, context) => generateStream(message, context, deps),
+    complete: (message, context) => guarded(context, () => complete(message, context, deps)),
+    tokenize: (message, context) => guarded(context, () => tokenize(message, context, deps)),
+    detokenize: (message, context) => guarded(context, () => detokenize(message, deps)),
+    listModels: (_message, context) => guarded(context, () => listModels(deps)),
+  };
+}

@@ -1,0 +1,67 @@
+import { LIMITS } from "../../config/limits.ts";
+import { ServeError } from "../../core/errors.ts";
+import type { ServedModel } from "../../gateway/gateway.ts";
+import type { ChatPrompt, GenerateRequest, TokenizeRequest } from "../../gen/scalellm/v1/inference_pb.ts";
+import type { ChatMessage } from "../../text/chat.ts";
+
+export interface ResolvedPrompt {
+  ids: Int32Array;
+  text: string | undefined;
+}
+
+/** Either message's oneof: text, chat or (where the message has it) token ids. */
+type PromptInput = GenerateRequest["prompt"] | TokenizeRequest["input"];
+
+/** Tokenises a request's prompt. Throws ServeError invalid_argument when there is none; `field` names the oneof. */
+export async function resolvePrompt(
+  input: PromptInput,
+  addSpecialTokens: boolean,
+  model: ServedModel,
+  signal: AbortSignal,
+  field: "prompt" | "input",
+): Promise<ResolvedPrompt> {
+  switch (input.case) {
+    case "text":
+      return { ids: await model.text.encode(input.value, addSpecialTokens, signal), text: input.value };
+    case "tokenIds":
+      return { ids: Int32Array.from(input.value.ids), text: undefined };
+    case "chat":
+      return resolveChat(input.value, model, signal);
+    default:
+      throw new ServeError("invalid_argument", `One of '${field}' is required.`, { param: field, reason: "missing" });
+  }
+}
+
+async function resolveChat(chat: ChatPrompt, model: ServedModel, signal: AbortSignal): Promise<ResolvedPrompt> {
+  if (!model.text.hasChatTemplate) {
+    throw new ServeError(
+      "invalid_argument",
+      `The model '${model.name}' has no chat template; send text or token ids.`,
+      {
+        param: "chat",
+        reason: "no_chat_template",
+      },
+    );
+  }
+  const count = chat.messages.length;
+  if (count === 0 || count > LIMITS.maxMessages) {
+    throw new ServeError("invalid_argument", `A chat must have between 1 and ${LIMITS.maxMessages} messages.`, {
+      param: "messages",
+      reason: "invalid_value",
+    });
+  }
+  const messages = chat.messages.map(({ role, content, name }, index): ChatMessage => {
+    if (role === "") {
+      throw new ServeError("invalid_argument", "A message must have a role.", {
+        param: `messages[${index}].role`,
+        reason: "missing",
+      });
+    }
+    return name === undefined ? { role, content } : { role, content, name };
+  });
+  const options = {
+    addGenerationPrompt: chat.addGenerationPrompt ?? true,
+    ...(chat.templateVariables === undefined ? {} : { variables: chat.templateVariables }),
+  };
+  return model.text.encodeChat(messages, options, signal);
+}

@@ -1,0 +1,110 @@
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type { Limits } from "../../config/limits.ts";
+import { bodyWithin } from "../connect/body-deadline.ts";
+import { readerReady } from "../connect/write-stream.ts";
+
+/**
+ * Answers one HTTP/2 stream with an RPC handler. The handler's signal aborts as soon as the stream closes. Never rejects:
+ * what goes wrong here is the connection's end, and nobody is left to tell.
+ */
+export async function serveCall(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  handler: UniversalHandler,
+  limits: Limits,
+): Promise<void> {
+  const abort = new AbortController();
+  stream.on("close", () => abort.abort(new ConnectError("the call was cancelled", Code.Canceled)));
+  // A reset by the client; "close" follows.
+  stream.on("error", () => {});
+  try {
+    const body = readBody(stream);
+    // A client may take its time between the messages of a stream of its own, but not within a single request.
+    const single = handler.method.methodKind === "unary" || handler.method.methodKind === "server_streaming";
+    const response = await handler({
+      httpVersion: "2.0",
+      method: headers[":method"] ?? "",
+      url: `http://${headers[":authority"] ?? "localhost"}${headers[":path"]}`,
+      header: toHeaders(headers),
+      body: single ? bodyWithin(body, limits.bodyDeadlineMs) : body,
+      signal: abort.signal,
+    });
+    await writeResponse(stream, response, limits.stalledReaderMs);
+  } catch {
+    stream.close(constants.NGHTTP2_CANCEL);
+  }
+}
+
+/** Refuses a path that no service has, as gRPC asks for: HTTP 200 and a status. */
+export function refuseUnknownMethod(stream: ServerHttp2Stream): void {
+  stream.on("error", () => {});
+  const status = { "grpc-status": String(Code.Unimplemented), "grpc-message": "unknown method" };
+  stream.respond({ ":status": 200, "content-type": "application/grpc", ...status }, { endStream: true });
+}
+
+function toHeaders(headers: IncomingHttpHeaders): Headers {
+  const result = new Headers();
+  for (const [name, value] of Object.entries(headers)) {
+    if (name.startsWith(":") || value === undefined) continue;
+    for (const item of Array.isArray(value) ? value : [value]) result.append(name, item);
+  }
+  return result;
+}
+
+/** The request's bytes. Unlike the stream's own iterator, leaving early does not destroy the stream: the answer is due. */
+async function* readBody(stream: ServerHttp2Stream): AsyncGenerator<Uint8Array> {
+  let wake = Promise.withResolvers<void>();
+  const onEvent = (): void => wake.resolve();
+  let ended = false;
+  stream.on("end", () => {
+    ended = true;
+    onEvent();
+  });
+  stream.on("readable", onEvent);
+  stream.on("close", onEvent);
+  for (;;) {
+    wake = Promise.withResolvers();
+    const chunk = stream.read() as Buffer<ArrayBuffer> | null;
+    if (chunk !== null) yield chunk;
+    else if (ended) return;
+    else if (stream.destroyed) throw new ConnectError("the call was cancelled", Code.Canceled);
+    else await wake.promise;
+  }
+}
+
+async function writeResponse(
+  stream: ServerHttp2Stream,
+  response: UniversalServerResponse,
+  stalledReaderMs: number,
+): Promise<void> {
+  const head = { ":status": response.status, ...Object.fromEntries(response.header ?? []) };
+  let trailers: Record<string, string> = {};
+  for await (const chunk of response.body ?? []) {
+    if (stream.destroyed) throw new ConnectError("the call was cancelled", Code.Canceled);
+    if (!stream.headersSent) {
+      stream.respond(head, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+    }
+    if (!stream.write(chunk)) await readerReady(drained(stream), stalledReaderMs);
+  }
+  if (stream.destroyed) return;
+  trailers = Object.fromEntries(response.trailer ?? []);
+  if (stream.headersSent) stream.end();
+  else stream.respond({ ...head, ...trailers }, { endStream: true });
+  // What is still on its way up was not wanted; without this the client would go on sending it.
+  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+}
+
+function drained(stream: ServerHttp2Stream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off("drain", done);
+      stream.off("close", done);
+      resolve();
+    };
+    stream.on("drain", done);
+    stream.on("close", done);
+  });
+}

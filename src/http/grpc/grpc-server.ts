@@ -1,0 +1,106 @@
+import { createServer, type ServerHttp2Stream } from "node:http2";
+import { Code, ConnectError, createConnectRouter } from "@connectrpc/connect";
+import { file_grpc_health_v1_health, Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { file_grpc_reflection_v1_reflection, ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
+import {
+  file_grpc_reflection_v1alpha_reflection,
+  ServerReflection as ServerReflectionAlpha,
+} from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { file_scalellm_v1_inference, InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
+import { createInferenceService } from "../connect/inference-service.ts";
+import { createRequestGate } from "../connect/request-gate.ts";
+import type { RpcDeps } from "../connect/rpc-deps.ts";
+import { rpcOptions } from "../connect/rpc-options.ts";
+import { ConnectionGuard } from "./connection-guard.ts";
+import { DescriptorIndex } from "./descriptor-index.ts";
+import { refuseUnknownMethod, serveCall } from "./grpc-call.ts";
+import { createHealthService } from "./health-service.ts";
+import { createReflectionServices } from "./reflection-service.ts";
+
+export interface GrpcServer {
+  readonly port: number;
+  /**
+   * Stops listening and resolves when every connection has closed. `graceful` lets running calls end; otherwise, or when
+   * called again so, they end with UNAVAILABLE at once.
+   */
+  close(graceful: boolean): Promise<void>;
+}
+
+/** Time for the last frames of calls that are cut to leave the process. */
+const FLUSH_MS = 250;
+
+const FILES = [
+  file_scalellm_v1_inference,
+  file_grpc_health_v1_health,
+  file_grpc_reflection_v1_reflection,
+  file_grpc_reflection_v1alpha_reflection,
+];
+
+/**
+ * Native gRPC over h2c: the inference service, grpc.health.v1 (open to all) and grpc.reflection. Rejects when the address
+ * cannot be bound.
+ */
+export async function createGrpcServer(
+  deps: RpcDeps,
+  address: { hostname: string; port: number },
+): Promise<GrpcServer> {
+  const { limits } = deps;
+  const draining = new AbortController();
+  const shutdown = new AbortController();
+  const handlers = createHandlers(deps, draining.signal, shutdown.signal);
+  const guard = new ConnectionGuard(limits);
+  const server = createServer({
+    settings: {
+      maxConcurrentStreams: limits.maxGrpcStreams,
+      maxHeaderListSize: limits.maxGrpcHeaderBytes,
+      initialWindowSize: limits.grpcStreamWindowBytes,
+    },
+  });
+  server.on("session", (session) => guard.add(session));
+  server.on("stream", (stream: ServerHttp2Stream, headers) => {
+    const handler = handlers.get(headers[":path"] ?? "");
+    if (handler === undefined) refuseUnknownMethod(stream);
+    else void serveCall(stream, headers, handler, limits);
+  });
+  const closed = new Promise<void>((resolve) => server.once("close", resolve));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(address.port, address.hostname, resolve);
+  });
+  const bound = server.address();
+  return {
+    port: typeof bound === "object" && bound !== null ? bound.port : address.port,
+    close(graceful) {
+      draining.abort();
+      server.close();
+      if (graceful) {
+        guard.goAway();
+      } else {
+        shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable));
+        setTimeout(() => guard.destroyAll(), FLUSH_MS);
+      }
+      return closed;
+    },
+  };
+}
+
+function createHandlers(deps: RpcDeps, draining: AbortSignal, shutdown: AbortSignal) {
+  const router = createConnectRouter({
+    ...rpcOptions(deps.limits, createRequestGate(deps, [Health.typeName]), shutdown),
+    connect: false,
+    grpcWeb: false,
+  });
+  const index = new DescriptorIndex(FILES);
+  const reflection = createReflectionServices(index, draining);
+  const health = createHealthService({
+    ready: () => deps.gateway.ready(),
+    services: index.services,
+    draining,
+    pollMs: deps.limits.healthPollMs,
+  });
+  router.service(InferenceService, createInferenceService(deps));
+  router.service(Health, health);
+  router.service(ServerReflection, reflection.v1);
+  router.service(ServerReflectionAlpha, reflection.v1alpha);
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}
