@@ -110,6 +110,10 @@ export interface TextSource {
   readonly tokenizer: TokenizerJson | GgufTokenizer;
   /** Jinja source; undefined where the model has no chat template. */
   readonly chatTemplate: string | undefined;
+  /** Further templates by name, such as "tool_use". */
+  readonly namedTemplates?: Readonly<Record<string, string>>;
+  /** Texts of special tokens by the name that templates use: bos_token, eos_token, unk_token, pad_token. */
+  readonly specialTokens?: Readonly<Record<string, string>>;
   /** Ids that end a generation, from generation_config, config and metadata, merged. */
   readonly eosTokenIds: readonly number[];
   readonly bosTokenId: number | undefined;
