@@ -1,5 +1,6 @@
 // Linear: y = x w^T for every weight format, packed once at load in the order of use. The seam between the forward pass
-// (forward.cc) and the matrix kernels (linear_*.cc): the forward pass knows no weight format, the kernels know no model.
+// (forward.cc) and the matrix kernels (linear_*.cc): the forward pass knows no weight format, the kernels know no
+// model.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -26,10 +27,10 @@ void read_row(const TensorView& tensor, int64_t row, float* out);
 
 struct LinearSpec {
   std::vector<TensorView> parts;  // stacked along rows in this order (q, k, v); equal cols, dtypes may differ
-  bool gate_up = false;           // two parts of equal shape: the product is silu(x gate^T) * (x up^T), rows = gate's rows
-  bool precise = false;           // worth more activation precision (down projection, lm_head): see linear.cc
-  int32_t weight_format = 0;      // SL_WEIGHTS_*
-  int32_t isa = 0;                // SL_ISA_*, already resolved
+  bool gate_up = false;       // two parts of equal shape: the product is silu(x gate^T) * (x up^T), rows = gate's rows
+  bool precise = false;       // worth more activation precision (down projection, lm_head): see linear.cc
+  int32_t weight_format = 0;  // SL_WEIGHTS_*
+  int32_t isa = 0;            // SL_ISA_*, already resolved
 };
 
 // How activations must be laid out for a Linear; equal layouts can share one buffer (q, k, v of one norm).

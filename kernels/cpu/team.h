@@ -1,9 +1,10 @@
 // Team: the threads of one CPU engine. A whole forward pass is one call of run(): every member executes the same code
-// (SPMD) and the members meet at barriers, so that a layer costs a handful of barriers instead of a wake-up an operation.
+// (SPMD) and the members meet at barriers, so that a layer costs a handful of barriers instead of a wake-up an
+// operation.
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <utility>
+#include <type_traits>
 
 namespace scalellm {
 
@@ -35,7 +36,6 @@ class Member {
   int index_ = 0;
   int size_ = 1;
   uint32_t phase_ = 0;
-  uint32_t barrier_sense_ = 0;
 };
 
 class Team {

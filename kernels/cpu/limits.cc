@@ -1,0 +1,95 @@
+// What this machine can do at most: streaming reads and multiply-adds in registers, measured on all threads at once.
+#include "cpu/limits.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "cpu/api.h"
+#include "cpu/probe.h"
+#include "cpu/team.h"
+#include "cpu/weight_buffer.h"
+
+namespace scalellm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Past the last-level cache of any machine this is measured on, so that reads come from memory.
+constexpr size_t kReadBytes = size_t{192} << 20;
+constexpr int64_t kReadTile = 1 << 20;
+constexpr int kReadRounds = 6;
+constexpr int kMacRounds = 24;
+constexpr int64_t kMacIterations = 40000;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double read_rate(const LimitKernels& kernels, Team& team) {
+  WeightBuffer buffer(kReadBytes);
+  team.run([&](Member& member) {
+    // A byte a page: untouched pages would all be the one zero page.
+    member.for_tiles(kReadBytes / kReadTile, [&](int64_t tile) {
+      for (int64_t i = 0; i < kReadTile; i += 4096) buffer.data()[tile * kReadTile + i] = 1;
+    });
+  });
+  double best = 0;
+  for (int round = 0; round < kReadRounds; ++round) {
+    const auto start = Clock::now();
+    team.run([&](Member& member) {
+      member.for_tiles(kReadBytes / kReadTile,
+                       [&](int64_t tile) { kernels.read(buffer.data() + tile * kReadTile, kReadTile); });
+    });
+    best = std::max(best, double(kReadBytes) / seconds_since(start));
+  }
+  return best;
+}
+
+double mac_rate(int64_t (*macs)(int64_t), Team& team) {
+  double best = 0;
+  for (int round = 0; round < kMacRounds; ++round) {
+    int64_t done = 0;
+    const auto start = Clock::now();
+    team.run([&](Member& member) {
+      const int64_t count = macs(kMacIterations);
+      if (member.index() == 0) done = count * member.size();
+    });
+    best = std::max(best, double(done) / seconds_since(start));
+  }
+  return best;
+}
+
+}  // namespace
+
+sl_limits measure_limits(int32_t isa, Team& team) {
+  const LimitKernels& kernels = limit_kernels(isa);
+  return {read_rate(kernels, team), mac_rate(kernels.int8_macs, team), mac_rate(kernels.f32_macs, team)};
+}
+
+const LimitKernels& limit_kernels(int32_t isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case SL_ISA_AVX2:
+      return kLimitKernelsAvx2;
+    case SL_ISA_AVX512:
+      return kLimitKernelsAvx512;
+    case SL_ISA_AMX:
+      return kLimitKernelsAvx512;
+#endif
+    default:
+      return kLimitKernelsPortable;
+  }
+}
+
+}  // namespace scalellm
+
+using namespace scalellm;
+
+extern "C" int32_t sl_measure_limits(int32_t isa, int32_t num_threads, sl_limits* out) {
+  return guarded([&] {
+    require(out != nullptr, "out must not be null");
+    Team team(resolve_threads(num_threads));
+    *out = measure_limits(resolve_isa(isa), team);
+    return int32_t{SL_OK};
+  });
+}

@@ -1,0 +1,226 @@
+// Linear over panels: chooses an encoding for each part, packs, and shares the panels out over the team.
+#include "cpu/linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "common/dequant.h"
+#include "common/status.h"
+#include "cpu/linear_panel.h"
+#include "cpu/weight_buffer.h"
+#include "scalellm.h"
+
+namespace scalellm {
+namespace {
+
+// Multiply-adds of the largest tile: about 20 us of a core, so that a core taken by another process delays a step by
+// little more than its time slice.
+constexpr int64_t kMaxTileMacs = 4 << 20;
+// Tokens whose activations are kept at hand while a range of panels streams past.
+constexpr int64_t kTokenSpan = 64;
+
+struct Panel {
+  const uint8_t* data;
+  MultiplyPanel multiply;
+  Encoding encoding;
+  int32_t row;   // first output row
+  int32_t rows;  // 1..16
+};
+
+Encoding choose_encoding(const TensorView& part, int32_t weight_format) {
+  if (weight_format == SL_WEIGHTS_F32) return kEncodingF32;
+  if (weight_format == SL_WEIGHTS_BF16) return kEncodingBF16;
+  if (part.scale_kind == SL_SCALE_NONE && part.dtype == SL_BF16) return kEncodingBF16;
+  if (part.scale_kind == SL_SCALE_NONE && part.dtype == SL_F16) return kEncodingF16;
+  return kEncodingF32;
+}
+
+void check(bool ok, const char* message) {
+  if (!ok) throw StatusError(SL_ERR_ARGUMENT, message);
+}
+
+void check_spec(const LinearSpec& spec) {
+  check(!spec.parts.empty(), "a matrix product needs at least one tensor");
+  for (const TensorView& part : spec.parts) {
+    check(part.rows > 0 && part.cols > 0 && part.data != nullptr, "an empty weight tensor");
+    check(part.cols == spec.parts[0].cols, "stacked weight tensors differ in columns");
+    check(stored_bytes(part.dtype, part.cols) > 0, "a row of a weight tensor is not whole blocks of its type");
+    check(part.rope_heads <= 0 || part.rows % (2 * int64_t{part.rope_heads}) == 0,
+          "rotary heads do not divide the rows of a weight tensor");
+    check(part.scale_kind == SL_SCALE_NONE || part.scale != nullptr, "a scaled weight tensor without its scales");
+    check(part.scale_kind != SL_SCALE_BLOCK || (part.scale_block_rows > 0 && part.scale_block_cols > 0),
+          "block scales need a positive block shape");
+  }
+  if (!spec.gate_up) return;
+  check(spec.parts.size() == 2 && spec.parts[0].rows == spec.parts[1].rows, "gate and up differ in rows");
+}
+
+class PanelLinear final : public Linear {
+ public:
+  PanelLinear(const LinearSpec& spec, Team& team) : kernels_(panel_kernels(spec.isa)), gated_(spec.gate_up) {
+    check_spec(spec);
+    cols_ = spec.parts[0].cols;
+    lay_out(spec);
+    act_layout_.kind = act_kind(panels_[0].encoding);
+    act_layout_.cols = cols_;
+    act_layout_.bytes_per_token = act_bytes(ActKind(act_layout_.kind), cols_);
+    team.run([&](Member& member) {
+      member.for_tiles(int64_t(panels_.size()), [&](int64_t i) {
+        const Panel& panel = panels_[size_t(i)];
+        const Part& part = parts_[size_t(part_of(i))];
+        const int64_t first = panel.row - part.row;
+        pack_panel(panel.encoding, spec.parts[size_t(part_of(i))], first, panel.rows, const_cast<uint8_t*>(panel.data));
+      });
+    });
+  }
+
+  void prepare(const float* x, uint8_t* acts) const override { std::memcpy(acts, x, size_t(cols_) * 4); }
+
+  void run(Member& member, const uint8_t* acts, int64_t tokens, float* y, int64_t y_stride, Store store,
+           const float* bias) const override {
+    run_tiles(member, {acts, nullptr, tokens}, {y, y_stride, 0, store, bias});
+  }
+
+  void run_gathered(Member& member, const uint8_t* acts, const int32_t* token_rows, int64_t count, float* y,
+                    int64_t y_stride) const override {
+    run_tiles(member, {acts, token_rows, count}, {y, y_stride, 0, Store::kAssign, nullptr});
+  }
+
+  void dequantize_row(int64_t row, float* out) const override {
+    const auto at = std::find_if(panels_.begin(), panels_.end(),
+                                 [&](const Panel& panel) { return row >= panel.row && row < panel.row + panel.rows; });
+    unpack_panel_row(at->encoding, at->data, cols_, int(row - at->row), out);
+  }
+
+ private:
+  struct Part {
+    int64_t row;  // first output row
+    int64_t first_panel;
+  };
+  struct Tokens {
+    const uint8_t* acts;
+    const int32_t* rows;  // null: 0, 1, 2 ...
+    int64_t count;
+  };
+
+  // Panels in the order of use: part after part; gate and up alternate.
+  void lay_out(const LinearSpec& spec) {
+    int64_t row = 0;
+    for (const TensorView& part : spec.parts) {
+      parts_.push_back({gated_ ? 0 : row, int64_t(panels_.size())});
+      const Encoding encoding = choose_encoding(part, spec.weight_format);
+      for (int64_t r = 0; r < part.rows; r += kPanelRows) {
+        const int64_t rows = std::min<int64_t>(kPanelRows, part.rows - r);
+        panels_.push_back(
+            {nullptr, kernels_.multiply[encoding], encoding, int32_t((gated_ ? 0 : row) + r), int32_t(rows)});
+      }
+      row += part.rows;
+    }
+    rows_ = gated_ ? spec.parts[0].rows : row;
+    units_ = int64_t(panels_.size()) / (gated_ ? 2 : 1);
+    for (const Panel& panel : panels_) weight_bytes_ += panel_bytes(panel.encoding, cols_);
+    weights_ = WeightBuffer(size_t(weight_bytes_));
+    uint8_t* at = weights_.data();
+    const auto place = [&](Panel& panel) {
+      panel.data = at;
+      at += panel_bytes(panel.encoding, cols_);
+    };
+    for (int64_t i = 0; i < units_; ++i) {
+      place(panels_[size_t(i)]);
+      if (gated_) place(panels_[size_t(i + units_)]);
+    }
+  }
+
+  int64_t part_of(int64_t panel) const {
+    int64_t part = int64_t(parts_.size()) - 1;
+    while (panel < parts_[size_t(part)].first_panel) --part;
+    return part;
+  }
+
+  // Tiles are ranges of the sequence (token span, panel), large at first and single panels at the end, so that members
+  // finish together without many claims.
+  void run_tiles(Member& member, const Tokens& tokens, const PanelTarget& target) const {
+    const int64_t spans = (tokens.count + kTokenSpan - 1) / kTokenSpan;
+    const int64_t total = spans * units_;
+    const int64_t unit_macs = std::min(tokens.count, kTokenSpan) * cols_ * kPanelRows * (gated_ ? 2 : 1);
+    const int64_t most = std::max<int64_t>(1, kMaxTileMacs / unit_macs);
+    const auto tile_end = [&](int64_t first) {
+      const int64_t share = member.size() == 1 ? total : (total - first) / (3 * member.size());
+      return first + std::clamp<int64_t>(share, 1, most);
+    };
+    int64_t count = 0;
+    for (int64_t at = 0; at < total; at = tile_end(at)) ++count;
+    int64_t index = 0, first = 0;
+    member.for_tiles(count, [&](int64_t tile) {
+      for (; index < tile; ++index) first = tile_end(first);
+      const int64_t end = std::min(tile_end(first), total);
+      for (int64_t at = first; at < end;) {
+        const int64_t span = at / units_;
+        const int64_t stop = std::min(end, (span + 1) * units_);
+        run_span(tokens, target, span * kTokenSpan, at - span * units_, stop - span * units_);
+        at = stop;
+      }
+    });
+  }
+
+  void run_span(const Tokens& tokens, const PanelTarget& target, int64_t token, int64_t unit, int64_t unit_end) const {
+    const int64_t token_end = std::min(tokens.count, token + kTokenSpan);
+    while (token < token_end) {
+      // Even blocks: 17 tokens run as 9 and 8, not as 16 and 1.
+      const int64_t left = token_end - token, blocks = (left + kTokenBlock - 1) / kTokenBlock;
+      const int count = int((left + blocks - 1) / blocks);
+      const uint8_t* acts[kTokenBlock];
+      for (int i = 0; i < count; ++i) {
+        const int64_t row = tokens.rows ? tokens.rows[token + i] : token + i;
+        acts[i] = tokens.acts + row * act_layout_.bytes_per_token;
+      }
+      PanelTarget block = target;
+      block.y += token * target.stride;
+      for (int64_t i = unit; i < unit_end; ++i) run_unit(i, acts, count, block);
+      token += count;
+    }
+  }
+
+  void run_unit(int64_t unit, const uint8_t* const* acts, int count, PanelTarget target) const {
+    alignas(64) float products[2][kTokenBlock * kPanelRows];
+    const Panel& panel = panels_[size_t(unit)];
+    target.y += panel.row;
+    target.rows = panel.rows;
+    if (target.bias) target.bias += panel.row;
+    panel.multiply(panel.data, cols_, acts, count, products[0]);
+    if (!gated_) return kernels_.store(products[0], count, target);
+    const Panel& up = panels_[size_t(unit + units_)];
+    up.multiply(up.data, cols_, acts, count, products[1]);
+    kernels_.store_gated(products[0], products[1], count, target);
+  }
+
+  const PanelKernels& kernels_;
+  const bool gated_;
+  int64_t units_ = 0;  // panels, or pairs of panels when gated
+  std::vector<Part> parts_;
+  std::vector<Panel> panels_;
+  WeightBuffer weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<Linear> Linear::pack(const LinearSpec& spec, Team& team) {
+  return std::make_unique<PanelLinear>(spec, team);
+}
+
+const PanelKernels& panel_kernels(int32_t isa) {
+  switch (isa) {
+    case SL_ISA_PORTABLE:
+      return kPanelKernelsPortable;
+#if defined(__x86_64__)
+    case SL_ISA_AVX2:
+      return kPanelKernelsAvx2;
+    case SL_ISA_AVX512:
+      return kPanelKernelsAvx512;
+#endif
+  }
+  throw StatusError(SL_ERR_UNSUPPORTED, "no matrix kernels for instruction set " + std::to_string(isa));
+}
+
+}  // namespace scalellm

@@ -1,0 +1,69 @@
+// Panels: the packed form of every weight matrix. A panel is 16 output rows by all columns, in the order the kernels
+// read it, and is the same for every instruction set: a 64-byte line is one AVX-512 register or two AVX2 registers.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/linear.h"
+
+namespace scalellm {
+
+constexpr int kPanelRows = 16;
+constexpr int kTokenBlock =
+    16;  // most tokens a kernel takes at once: their accumulators fill half the AVX-512 registers
+
+enum Encoding : int32_t {
+  kEncodingF32,   // float32 [cols][16]
+  kEncodingF16,   // binary16 [cols][16]
+  kEncodingBF16,  // bfloat16 [cols][16]
+  kNumEncodings,
+};
+
+enum ActKind : int32_t {
+  kActF32,  // float32[cols]
+};
+
+// Float products are summed in blocks of this many columns, which keeps the rounding error of long rows small.
+constexpr int64_t kSumBlock = 256;
+
+// out[i * 16 + r] = product of token i with row r of the panel, for count (1..kTokenBlock) tokens. The arithmetic for a
+// token is the same whatever count is.
+using MultiplyPanel = void (*)(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out);
+
+// Where a block of products goes: `rows` (1..16) columns of y at y + i * stride.
+struct PanelTarget {
+  float* y;
+  int64_t stride;
+  int rows;
+  Store store;
+  const float* bias;  // [rows] or null
+};
+
+// The kernels of one instruction set.
+struct PanelKernels {
+  MultiplyPanel multiply[kNumEncodings];
+  void (*store)(const float* products, int count, const PanelTarget& target);
+  // silu(gate) * up, gate and up being [count][16]
+  void (*store_gated)(const float* gate, const float* up, int count, const PanelTarget& target);
+};
+const PanelKernels& panel_kernels(int32_t isa);  // throws StatusError for one this build lacks
+
+extern const PanelKernels kPanelKernelsPortable;
+#if defined(__x86_64__)
+extern const PanelKernels kPanelKernelsAvx2;
+extern const PanelKernels kPanelKernelsAvx512;
+#endif
+
+ActKind act_kind(Encoding encoding);
+int64_t act_bytes(ActKind kind, int64_t cols);
+int64_t panel_bytes(Encoding encoding, int64_t cols);
+
+// Packs rows [first, first + rows) of a tensor; missing rows of the last panel are zero.
+void pack_panel(Encoding encoding, const TensorView& tensor, int64_t first, int rows, uint8_t* panel);
+// Row r (0..15) of a panel as float32.
+void unpack_panel_row(Encoding encoding, const uint8_t* panel, int64_t cols, int r, float* out);
+
+// The row of the file behind a row of the matrix (rope permutation).
+int64_t source_row(const TensorView& tensor, int64_t row);
+
+}  // namespace scalellm
