@@ -10,6 +10,12 @@ export const LIMITS = Object.freeze({
   maxBufferedStreamBytes: 256 * 1024,
   /** Proxies cut connections silent for 15 s and more; an SSE comment this often keeps them. */
   keepAliveMs: 10_000,
+  /** A connection with no request on it is closed after this; pools of clients keep theirs about a minute. */
+  idleConnectionS: 75,
+  /** A refused body up to this size is read and thrown away, so that the client sees the answer; a larger one is cut off. */
+  maxDiscardedBodyBytes: 64 * 1024 * 1024,
+  /** A request id that a client chose; it is copied to every log line. */
+  maxRequestIdChars: 128,
   maxMessages: 4096,
   maxStopStrings: 16,
   maxStopStringChars: 256,
@@ -20,10 +26,24 @@ export const LIMITS = Object.freeze({
   maxChoices: 64,
   /** Prompts in one completions request. */
   maxPrompts: 256,
+  /** Prompts times choices of one HTTP request: it must not fill the queue alone. */
+  maxChoicesPerRequest: 512,
   /** Chat templates are programs; a loop that runs longer than this is refused. */
   templateDeadlineMs: 2_000,
   /** Rendered prompts longer than this many characters a token of context cannot fit, so they are refused unread. */
   maxCharsPerToken: 32,
+  /** Tokenising the longest text of a 128k context, blanks alone, takes 4 s on one core; far beyond that something hangs. */
+  encodeDeadlineMs: 30_000,
+  /** A tokenizer Worker is ready within 0.2 s; a machine that swaps may need far longer. */
+  tokenizerStartMs: 30_000,
+  /** Texts that wait for the tokenizer Worker: at 50 us a short prompt the last waits under a second. */
+  maxQueuedTexts: 4096,
+  /** All their characters together: at 0.4 us each the last waits under 15 s. 64 MiB of memory. */
+  maxQueuedTextChars: 32 * 1024 * 1024,
+  /** Texts up to this length are tokenised where they are, which takes under 1 ms; longer ones go to the Worker. */
+  maxInlineTextChars: 1024,
+  /** The tokenizer's memory never shrinks: a Worker beyond this is replaced. It starts with about 15 MiB. */
+  maxEncoderBytes: 96 * 1024 * 1024,
   /** One RPC response. A 32k-token prompt with 20 alternatives a token is about 30 MiB; Connect's own default is 4 GiB. */
   maxRpcResponseBytes: 64 * 1024 * 1024,
   /** setTimeout takes 31 bits and fires at once beyond them, so a longer RPC timeout is refused rather than cut to nothing. */
