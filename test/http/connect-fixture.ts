@@ -4,6 +4,8 @@ import { ServeError } from "../../src/core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../src/core/generate.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
 import type { RpcDeps } from "../../src/http/connect/rpc-deps.ts";
+import { Lifecycle } from "../../src/http/lifecycle.ts";
+import type { LogFields, LogLevel } from "../../src/metrics/logger.ts";
 import type { Replica, ReplicaStats } from "../../src/replica/replica.ts";
 import type { TextService } from "../../src/text/text-service.ts";
 
@@ -123,17 +125,24 @@ export const MODEL = "scripted-model";
 /** Tokens of the fixture's context. */
 export const MAX_MODEL_LEN = 100_000;
 
+export type LogLine = { level: LogLevel; message: string } & LogFields;
+
 /** A gateway over one scripted replica, and what the RPC services need of a server. */
 export function createFixture(limits: Partial<Limits> = {}): {
   deps: RpcDeps;
   replica: ScriptedReplica;
-  reported: unknown[];
+  logged: LogLine[];
 } {
   const replica = new ScriptedReplica();
   const gateway = new Gateway();
   const model = { name: MODEL, createdS: 1_700_000_000, maxModelLen: MAX_MODEL_LEN, vocabSize: 256 };
   gateway.add({ ...model, text: textService, generationDefaults: {} }, replica);
-  const reported: unknown[] = [];
+  const logged: LogLine[] = [];
+  const log =
+    (level: LogLine["level"]) =>
+    (message: string, fields: LogFields = {}) =>
+      void logged.push({ level, message, ...fields });
+  const logger = { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
   const authentication = {
     authenticate(headers: Headers) {
       const key = headers.get("authorization")?.replace(/^Bearer /, "") ?? headers.get("x-api-key");
@@ -141,15 +150,6 @@ export function createFixture(limits: Partial<Limits> = {}): {
       return { tenant: "tenant-a" };
     },
   };
-  return {
-    deps: {
-      gateway,
-      authentication,
-      clock: systemClock,
-      reportError: (error) => reported.push(error),
-      limits: { ...LIMITS, ...limits },
-    },
-    replica,
-    reported,
-  };
+  const deps = { gateway, authentication, clock: systemClock, limits: { ...LIMITS, ...limits } };
+  return { deps: { ...deps, lifecycle: new Lifecycle(), logger }, replica, logged };
 }

@@ -6,7 +6,7 @@ import type { Limits } from "../../src/config/limits.ts";
 import { ServeError } from "../../src/core/errors.ts";
 import { ErrorDetailSchema, FinishReason, InferenceService } from "../../src/gen/scalellm/v1/inference_pb.ts";
 import type { RpcDeps } from "../../src/http/connect/rpc-deps.ts";
-import { API_KEY, createFixture, MAX_MODEL_LEN, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
+import { API_KEY, createFixture, type LogLine, MAX_MODEL_LEN, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
 
 const KEY = { authorization: `Bearer ${API_KEY}` };
 
@@ -29,12 +29,12 @@ export function rpcCases(
   connect: (options: TransportOptions) => Transport,
 ): void {
   let replica: ScriptedReplica;
-  let reported: unknown[];
+  let logged: LogLine[];
   let deps: RpcDeps;
   let listening: Listening;
 
   const start = async (limits: Partial<Limits> = {}): Promise<void> => {
-    ({ deps, replica, reported } = createFixture(limits));
+    ({ deps, replica, logged } = createFixture(limits));
     listening = await listen(deps);
   };
   const client = (headers: Record<string, string> = KEY, options: Partial<TransportOptions> = {}) => {
@@ -325,7 +325,7 @@ export function rpcCases(
     expect(detail(error)).toMatchObject({ param: "x", reason: "y", retryAfterS: 2.5 });
   });
 
-  test(`${protocol}: an internal error is reported and not shown`, async () => {
+  test(`${protocol}: an internal error is logged and not shown`, async () => {
     const secret = new Error("secret path");
     replica.failure = { atToken: 1, error: secret };
     const rpc = client();
@@ -334,13 +334,48 @@ export function rpcCases(
       expect(error.code).toBe(Code.Internal);
       expect(error.message).not.toContain("secret");
     }
-    expect(reported).toEqual([secret, secret]);
+    expect(logged.filter(({ level }) => level === "error").map(({ cause }) => cause)).toEqual([secret, secret]);
   });
 
   test(`${protocol}: a draining server refuses`, async () => {
     await replica.drain();
-    const error = await failure(() => drainStream(client().generate(hi)));
+    const rpc = client();
+    const error = await failure(() => drainStream(rpc.generate(hi)));
     expect([error.code, detail(error)?.retryAfterS]).toEqual([Code.Unavailable, 1]);
+    deps.lifecycle.drain();
+    const refused = await failure(() => rpc.listModels({}));
+    expect([refused.code, detail(refused)?.reason]).toEqual([Code.Unavailable, "shutting_down"]);
+  });
+
+  test(`${protocol}: a stop waits for calls, or ends them with its reason`, async () => {
+    replica.tokenMs = 2;
+    const running = failure(() => drainStream(client().generate(hi)));
+    await replica.untilRunning(1);
+    expect(deps.lifecycle.inFlight).toBe(1);
+    deps.lifecycle.abort(new ServeError("unavailable", "Stopped.", { reason: "shutting_down" }));
+    const error = await running;
+    expect([error.code, error.rawMessage, detail(error)?.reason]).toEqual([
+      Code.Unavailable,
+      "Stopped.",
+      "shutting_down",
+    ]);
+    await deps.lifecycle.idle();
+    expect(replica.running).toBe(0);
+  });
+
+  test(`${protocol}: each call is logged with its outcome`, async () => {
+    const rpc = client();
+    await rpc.listModels({});
+    await drainStream(rpc.generate({ ...hi, sampling: { maxTokens: 1 } }));
+    await failure(() => rpc.complete({ ...hi, model: "none" }));
+    await failure(() => client({}).listModels({}));
+    await deps.lifecycle.idle();
+    expect(logged.map(({ level, message, method, code, tenant }) => [level, message, method, code, tenant])).toEqual([
+      ["info", "rpc", "scalellm.v1.InferenceService/ListModels", "ok", "tenant-a"],
+      ["info", "rpc", "scalellm.v1.InferenceService/Generate", "ok", "tenant-a"],
+      ["info", "rpc", "scalellm.v1.InferenceService/Complete", "not_found", "tenant-a"],
+      ["info", "rpc", "scalellm.v1.InferenceService/ListModels", "unauthenticated", undefined],
+    ]);
   });
 
   test(`${protocol}: 32 streams at once, none mixed up`, async () => {

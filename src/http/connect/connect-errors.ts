@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type ErrorCode, toServeError } from "../../core/errors.ts";
+import { type ErrorCode, ServeError, toServeError } from "../../core/errors.ts";
 import { ErrorDetailSchema } from "../../gen/scalellm/v1/inference_pb.ts";
 
 const CODES: Record<ErrorCode, Code> = {
@@ -27,30 +27,34 @@ function fieldPath(param: string): string {
   return RENAMED[param] ?? (SAMPLING_PARAM.test(param) ? `sampling.${param}` : param);
 }
 
+/** A code's name on the wire and in logs, as in "not_found". */
+export function codeName(code: Code): string {
+  return (Code[code] ?? "unknown").replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
+}
+
 /**
  * The RPC error for any thrown value, with an ErrorDetail. Connect's own errors pass as they are; what is no ServeError
- * becomes `internal` and is reported, never shown.
+ * becomes `internal`, with the original as its cause, which is logged and never sent.
  */
-export function toConnectError(error: unknown, reportError: (error: unknown) => void): ConnectError {
+export function toConnectError(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error;
   const serveError = toServeError(error);
-  if (serveError.code === "internal") reportError(serveError.cause ?? serveError);
   const detail = {
     param: serveError.param === undefined ? "" : fieldPath(serveError.param),
     reason: serveError.reason ?? "",
     ...(serveError.retryAfterS === undefined ? {} : { retryAfterS: serveError.retryAfterS }),
   };
-  return new ConnectError(serveError.message, CODES[serveError.code], undefined, [
-    { desc: ErrorDetailSchema, value: detail },
-  ]);
+  const details = [{ desc: ErrorDetailSchema, value: detail }];
+  return new ConnectError(serveError.message, CODES[serveError.code], undefined, details, serveError.cause);
 }
 
 /**
  * As toConnectError; but where the call's own signal has aborted, its reason (deadline, shutdown, the client's cancel) is
  * the error, whatever form the abort took on its way back.
  */
-export function callError(error: unknown, signal: AbortSignal, reportError: (error: unknown) => void): ConnectError {
-  if (!signal.aborted) return toConnectError(error, reportError);
-  if (signal.reason instanceof ConnectError) return signal.reason;
+export function callError(error: unknown, signal: AbortSignal): ConnectError {
+  if (!signal.aborted) return toConnectError(error);
+  const reason: unknown = signal.reason;
+  if (reason instanceof ConnectError || reason instanceof ServeError) return toConnectError(reason);
   return new ConnectError("the call was cancelled", Code.Canceled);
 }

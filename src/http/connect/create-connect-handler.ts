@@ -9,7 +9,6 @@ import type { Limits } from "../../config/limits.ts";
 import { InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
 import { bodyWithin } from "./body-deadline.ts";
 import { createInferenceService } from "./inference-service.ts";
-import { createRequestGate } from "./request-gate.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
 import { readerReady } from "./write-stream.ts";
@@ -22,7 +21,7 @@ export type ConnectHandler = (request: Request) => Promise<Response> | undefined
  * fetch Response does not have; grpc-server.ts serves it on a port of its own.
  */
 export function createConnectHandler(deps: RpcDeps): ConnectHandler {
-  const router = createConnectRouter({ ...rpcOptions(deps.limits, createRequestGate(deps)), grpc: false });
+  const router = createConnectRouter({ ...rpcOptions(deps), grpc: false });
   router.service(InferenceService, createInferenceService(deps));
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const prefix = `/${InferenceService.typeName}/`;

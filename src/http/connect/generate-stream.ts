@@ -6,10 +6,10 @@ import {
   GenerateResponseSchema,
   TextDeltaSchema,
 } from "../../gen/scalellm/v1/inference_pb.ts";
-import { callError } from "./connect-errors.ts";
 import { decodeRequest } from "./decode-request.ts";
 import { encodeEnd, encodePrompt } from "./encode-events.ts";
 import { encodeLogprob } from "./encode-logprobs.ts";
+import { observeCall } from "./observe-call.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
 /**
@@ -25,6 +25,7 @@ export async function* generateStream(
   const delta = create(TextDeltaSchema);
   const deltaEvent = { case: "textDelta", value: delta } as const;
   const noLogprobs: typeof delta.logprobs = [];
+  const call = observeCall(context, deps);
   try {
     const request = await decodeRequest(message, context, deps);
     const { tokenizer } = deps.gateway.model(request.model).text;
@@ -48,6 +49,8 @@ export async function* generateStream(
       yield response;
     }
   } catch (error) {
-    throw callError(error, context.signal, deps.reportError);
+    throw call.failed(error);
+  } finally {
+    call.end();
   }
 }

@@ -11,8 +11,8 @@ import {
   TokenizeResponseSchema,
 } from "../../gen/scalellm/v1/inference_pb.ts";
 import { complete } from "./complete.ts";
-import { callError } from "./connect-errors.ts";
 import { generateStream } from "./generate-stream.ts";
+import { observeCall } from "./observe-call.ts";
 import { resolvePrompt } from "./resolve-prompt.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
@@ -59,19 +59,21 @@ function listModels(deps: RpcDeps) {
 
 /** scalellm.v1.InferenceService over the gateway; the same implementation serves Connect, gRPC-Web and gRPC. */
 export function createInferenceService(deps: RpcDeps): ServiceImpl<typeof InferenceService> {
-  /** Turns what an implementation throws into the call's error. */
-  const guarded = async <T>(context: HandlerContext, run: () => T | Promise<T>): Promise<T> => {
+  const observed = async <T>(context: HandlerContext, run: () => T | Promise<T>): Promise<T> => {
+    const call = observeCall(context, deps);
     try {
       return await run();
     } catch (error) {
-      throw callError(error, context.signal, deps.reportError);
+      throw call.failed(error);
+    } finally {
+      call.end();
     }
   };
   return {
     generate: (message, context) => generateStream(message, context, deps),
-    complete: (message, context) => guarded(context, () => complete(message, context, deps)),
-    tokenize: (message, context) => guarded(context, () => tokenize(message, context, deps)),
-    detokenize: (message, context) => guarded(context, () => detokenize(message, deps)),
-    listModels: (_message, context) => guarded(context, () => listModels(deps)),
+    complete: (message, context) => observed(context, () => complete(message, context, deps)),
+    tokenize: (message, context) => observed(context, () => tokenize(message, context, deps)),
+    detokenize: (message, context) => observed(context, () => detokenize(message, deps)),
+    listModels: (_message, context) => observed(context, () => listModels(deps)),
   };
 }

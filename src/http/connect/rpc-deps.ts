@@ -1,18 +1,16 @@
 import type { Limits } from "../../config/limits.ts";
 import type { Clock } from "../../core/clock.ts";
+import type { Authentication } from "../../gateway/authentication.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
+import type { Logger } from "../../metrics/logger.ts";
+import type { Lifecycle } from "../lifecycle.ts";
 
-/** What the RPC services need of the server. */
+/** What the RPC services need of the server; HttpDeps has it all. */
 export interface RpcDeps {
   readonly gateway: Gateway;
-  readonly authentication: RpcAuthentication;
+  readonly authentication: Pick<Authentication, "authenticate">;
   readonly clock: Clock;
-  /** Told of every error a client sees only as "internal". */
-  readonly reportError: (error: unknown) => void;
   readonly limits: Limits;
-}
-
-export interface RpcAuthentication {
-  /** Reads `authorization` or `x-api-key`. Throws ServeError unauthenticated. */
-  authenticate(headers: Headers): { readonly tenant: string };
+  readonly lifecycle: Lifecycle;
+  readonly logger: Logger;
 }

@@ -1,19 +1,20 @@
-import type { ConnectRouterOptions, HandlerContext } from "@connectrpc/connect";
+import type { ConnectRouterOptions } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
-import type { Limits } from "../../config/limits.ts";
+import { createRequestGate } from "./request-gate.ts";
+import type { RpcDeps } from "./rpc-deps.ts";
 
 /**
- * Bounds and codecs of every RPC. Decompressed messages count against readMaxBytes too. gzip only: brotli's default
- * quality costs 100x its CPU.
+ * Gate, bounds and codecs of every RPC. Services named in `open` need no key. Decompressed messages count against
+ * readMaxBytes too. gzip only: brotli's default quality costs 100x its CPU.
  */
-export function rpcOptions(limits: Limits, requestGate: (context: HandlerContext) => void, shutdown?: AbortSignal) {
+export function rpcOptions(deps: RpcDeps, open: readonly string[] = []) {
   return {
-    requestGate,
-    readMaxBytes: limits.maxBodyBytes,
-    writeMaxBytes: limits.maxRpcResponseBytes,
-    maxTimeoutMs: limits.maxRpcTimeoutMs,
+    requestGate: createRequestGate(deps, open),
+    shutdownSignal: deps.lifecycle.stopSignal,
+    readMaxBytes: deps.limits.maxBodyBytes,
+    writeMaxBytes: deps.limits.maxRpcResponseBytes,
+    maxTimeoutMs: deps.limits.maxRpcTimeoutMs,
     acceptCompression: [compressionGzip],
     jsonOptions: { ignoreUnknownFields: true, alwaysEmitImplicit: true, useProtoFieldName: true },
-    ...(shutdown === undefined ? {} : { shutdownSignal: shutdown }),
   } satisfies ConnectRouterOptions;
 }

@@ -1,5 +1,6 @@
 import { createServer, type ServerHttp2Stream } from "node:http2";
-import { Code, ConnectError, createConnectRouter } from "@connectrpc/connect";
+import { createConnectRouter } from "@connectrpc/connect";
+import { ServeError } from "../../core/errors.ts";
 import { file_grpc_health_v1_health, Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { file_grpc_reflection_v1_reflection, ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
 import {
@@ -8,7 +9,6 @@ import {
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { file_scalellm_v1_inference, InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
 import { createInferenceService } from "../connect/inference-service.ts";
-import { createRequestGate } from "../connect/request-gate.ts";
 import type { RpcDeps } from "../connect/rpc-deps.ts";
 import { rpcOptions } from "../connect/rpc-options.ts";
 import { ConnectionGuard } from "./connection-guard.ts";
@@ -20,8 +20,8 @@ import { createReflectionServices } from "./reflection-service.ts";
 export interface GrpcServer {
   readonly port: number;
   /**
-   * Stops listening and resolves when every connection has closed. `graceful` lets running calls end; otherwise, or when
-   * called again so, they end with UNAVAILABLE at once.
+   * Drains the process's lifecycle, stops listening and resolves when every connection has closed. `graceful` lets running
+   * calls end; otherwise, or when called again so, they end with UNAVAILABLE at once.
    */
   close(graceful: boolean): Promise<void>;
 }
@@ -44,10 +44,9 @@ export async function createGrpcServer(
   deps: RpcDeps,
   address: { hostname: string; port: number },
 ): Promise<GrpcServer> {
-  const { limits } = deps;
-  const draining = new AbortController();
-  const shutdown = new AbortController();
-  const handlers = createHandlers(deps, draining.signal, shutdown.signal);
+  const { limits, lifecycle } = deps;
+  const closing = new AbortController();
+  const handlers = createHandlers(deps, closing.signal);
   const guard = new ConnectionGuard(limits);
   const server = createServer({
     settings: {
@@ -71,12 +70,13 @@ export async function createGrpcServer(
   return {
     port: typeof bound === "object" && bound !== null ? bound.port : address.port,
     close(graceful) {
-      draining.abort();
+      closing.abort();
       server.close();
       if (graceful) {
+        lifecycle.drain();
         guard.goAway();
       } else {
-        shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable));
+        lifecycle.abort(new ServeError("unavailable", "The server is shutting down.", { reason: "shutting_down" }));
         setTimeout(() => guard.destroyAll(), FLUSH_MS);
       }
       return closed;
@@ -84,18 +84,15 @@ export async function createGrpcServer(
   };
 }
 
-function createHandlers(deps: RpcDeps, draining: AbortSignal, shutdown: AbortSignal) {
-  const router = createConnectRouter({
-    ...rpcOptions(deps.limits, createRequestGate(deps, [Health.typeName]), shutdown),
-    connect: false,
-    grpcWeb: false,
-  });
+function createHandlers(deps: RpcDeps, closing: AbortSignal) {
+  const options = rpcOptions(deps, [Health.typeName]);
+  const router = createConnectRouter({ ...options, connect: false, grpcWeb: false });
   const index = new DescriptorIndex(FILES);
-  const reflection = createReflectionServices(index, draining);
+  const reflection = createReflectionServices(index, closing);
   const health = createHealthService({
-    ready: () => deps.gateway.ready(),
+    ready: () => !deps.lifecycle.draining && deps.gateway.ready(),
     services: index.services,
-    draining,
+    closing,
     pollMs: deps.limits.healthPollMs,
   });
   router.service(InferenceService, createInferenceService(deps));

@@ -52,21 +52,21 @@ function respond(request: ServerReflectionRequest, index: DescriptorIndex): Serv
 
 /**
  * grpc.reflection.v1, and v1alpha, the same on the wire under another package name (older tools know only that one).
- * Streams end when `draining` aborts.
+ * Streams end when `closing` aborts.
  */
 export function createReflectionServices(
   index: DescriptorIndex,
-  draining: AbortSignal,
+  closing: AbortSignal,
 ): { v1: ServiceImpl<typeof ServerReflection>; v1alpha: ServiceImpl<typeof v1alpha.ServerReflection> } {
   return {
     v1: {
       async *serverReflectionInfo(requests) {
-        for await (const request of untilAborted(requests, draining)) yield respond(request, index);
+        for await (const request of untilAborted(requests, closing)) yield respond(request, index);
       },
     },
     v1alpha: {
       async *serverReflectionInfo(requests) {
-        for await (const request of untilAborted(requests, draining)) {
+        for await (const request of untilAborted(requests, closing)) {
           const wire = toBinary(v1alpha.ServerReflectionRequestSchema, request);
           const response = respond(fromBinary(ServerReflectionRequestSchema, wire), index);
           yield fromBinary(v1alpha.ServerReflectionResponseSchema, toBinary(ServerReflectionResponseSchema, response));
