@@ -26,7 +26,7 @@ export class BpeTextEncoder {
     }
   }
 
-  encode(text: string, addSpecialTokens: boolean): Int32Array {
+  encode(text: string, addSpecialTokens: boolean): Int32Array<ArrayBuffer> {
     const ids = new IdBuffer(text.length);
     if (addSpecialTokens) ids.append(this.#definition.prefixIds);
     for (const piece of this.#raw.split(text.toWellFormed())) {
@@ -73,7 +73,7 @@ function isLetter(code: number): boolean {
 }
 
 class IdBuffer {
-  #ids: Int32Array;
+  #ids: Int32Array<ArrayBuffer>;
   #length = 0;
 
   /** textLength: in UTF-16 units; most texts have fewer tokens than a third of it. */
@@ -91,7 +91,7 @@ class IdBuffer {
     this.#length += ids.length;
   }
 
-  finish(): Int32Array {
+  finish(): Int32Array<ArrayBuffer> {
     return this.#ids.slice(0, this.#length);
   }
 }

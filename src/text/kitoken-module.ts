@@ -5,13 +5,15 @@ import { initSync, Kitoken } from "kitoken/web";
 // @ts-expect-error The package's declarations describe the module's exports; imported as a file it is a path.
 import wasmPath from "../../node_modules/kitoken/dist/web_bg.wasm" with { type: "file" };
 
-let ready = false;
+let memory: WebAssembly.Memory | undefined;
 
 /** An encoder for a definition as written by writeKit. The first call in a thread compiles the module (about 20 ms). */
 export function createKitoken(kit: Uint8Array): Kitoken {
-  if (!ready) {
-    initSync({ module: readFileSync(wasmPath) });
-    ready = true;
-  }
+  memory ??= initSync({ module: readFileSync(wasmPath) }).memory;
   return new Kitoken(kit);
+}
+
+/** Memory of this thread's encoders. WebAssembly memory grows with the longest text and never shrinks. */
+export function encoderMemoryBytes(): number {
+  return memory?.buffer.byteLength ?? 0;
 }

@@ -1,0 +1,108 @@
+import { LIMITS } from "../config/limits.ts";
+import type { FailureReason, OpenMessage, TextRequest, WorkerMessage } from "./worker-protocol.ts";
+
+export type LaneOutcome =
+  | {
+      readonly type: "encoded";
+      readonly text: string | undefined;
+      readonly ids: Int32Array;
+      readonly encoderBytes: number;
+    }
+  | { readonly type: "failed"; readonly reason: FailureReason; readonly message: string }
+  /** The template or the encoder ran past its deadline; the lane is closed. */
+  | { readonly type: "overran"; readonly stage: "template" | "encoder" }
+  /** The Worker ended by itself, or was closed. */
+  | { readonly type: "died" };
+
+/** How long messages already on their way may take to be seen, where this thread itself was held up past a deadline. */
+const LATE_MS = 50;
+
+/** TypeScript's own Worker type, from the DOM, lacks these. */
+type ThreadWorker = Worker & Pick<Bun.Worker, "ref" | "unref">;
+
+/** One tokenizer Worker and the one request that it works on. After it has died or overrun, a lane is used up. */
+export class WorkerLane {
+  readonly #worker: ThreadWorker;
+  #stage: "starting" | "idle" | "template" | "encoder" | "closed" = "starting";
+  #finish: ((outcome: LaneOutcome) => void) | undefined;
+  #text: string | undefined;
+  #timer: Timer | undefined;
+  readonly #started = Promise.withResolvers<boolean>();
+
+  constructor(worker: Worker, open: OpenMessage) {
+    this.#worker = worker as ThreadWorker;
+    worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
+    worker.onerror = (event) => {
+      // An error that nothing caught ends a Worker; the reason goes to the log, not to a client.
+      console.error(`tokenizer Worker: ${event.message}`);
+      this.#end({ type: "died" });
+    };
+    worker.addEventListener("close", () => this.#end({ type: "died" }));
+    this.#watch(LIMITS.tokenizerStartMs);
+    worker.postMessage(open);
+  }
+
+  /** Resolves when the Worker has started: false where it could not. */
+  get started(): Promise<boolean> {
+    return this.#started.promise;
+  }
+
+  get closed(): boolean {
+    return this.#stage === "closed";
+  }
+
+  /** Never rejects. The lane must be idle: one request at a time. */
+  async run(request: TextRequest): Promise<LaneOutcome> {
+    if (!(await this.#started.promise) || this.#stage !== "idle") return { type: "died" };
+    const { promise, resolve } = Promise.withResolvers<LaneOutcome>();
+    this.#finish = resolve;
+    this.#text = undefined;
+    this.#stage = request.type === "chat" ? "template" : "encoder";
+    this.#watch(request.type === "chat" ? LIMITS.templateDeadlineMs : LIMITS.encodeDeadlineMs);
+    this.#worker.ref();
+    this.#worker.postMessage(request);
+    return promise;
+  }
+
+  close(): void {
+    this.#end({ type: "died" });
+  }
+
+  #receive(message: WorkerMessage): void {
+    if (this.#stage === "closed") return;
+    if (message.type === "rendered") {
+      this.#text = message.text;
+      this.#stage = "encoder";
+      this.#watch(LIMITS.encodeDeadlineMs);
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#stage = "idle";
+    // An idle Worker must not keep the process alive.
+    this.#worker.unref();
+    if (message.type === "ready") this.#started.resolve(true);
+    else this.#finish?.(message.type === "encoded" ? { ...message, text: this.#text } : message);
+  }
+
+  #watch(deadlineMs: number): void {
+    clearTimeout(this.#timer);
+    const stage = this.#stage;
+    const overrun = () => {
+      if (this.#stage !== stage) return;
+      this.#end(stage === "template" || stage === "encoder" ? { type: "overran", stage } : { type: "died" });
+    };
+    // When this thread was busy, timers run before the messages that came in time: give those their turn.
+    this.#timer = setTimeout(() => {
+      this.#timer = setTimeout(overrun, LATE_MS);
+    }, deadlineMs);
+  }
+
+  #end(outcome: LaneOutcome): void {
+    if (this.#stage === "closed") return;
+    this.#stage = "closed";
+    clearTimeout(this.#timer);
+    this.#worker.terminate();
+    this.#started.resolve(false);
+    this.#finish?.(outcome);
+  }
+}
