@@ -1,7 +1,9 @@
 import { ServeError } from "../core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
-import type { Replica } from "../replica/replica.ts";
+import type { ServerMetrics } from "../metrics/server-metrics.ts";
+import type { Replica, ReplicaStats } from "../replica/replica.ts";
 import type { TextService } from "../text/text-service.ts";
+import { observedEvents } from "./observed-events.ts";
 
 /** A model this server answers for. */
 export interface ServedModel {
@@ -20,6 +22,9 @@ export interface ServedModel {
 /** Between the APIs and the replicas: admits a request and routes it. A pass-through to one replica a model for now. */
 export class Gateway {
   private readonly served = new Map<string, { model: ServedModel; replica: Replica }>();
+
+  /** With `metrics`, every request of every API is observed here. */
+  constructor(private readonly metrics?: ServerMetrics) {}
 
   add(model: ServedModel, replica: Replica): void {
     this.served.set(model.name, { model, replica });
@@ -43,8 +48,14 @@ export class Gateway {
     return [...this.served.values()].map((entry) => entry.replica);
   }
 
+  replicaStats(): Array<{ model: string } & ReplicaStats> {
+    return [...this.served.values()].map(({ model, replica }) => ({ model: model.name, ...replica.stats() }));
+  }
+
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
-    return this.entry(request.model).replica.generate(request, signal);
+    const events = this.entry(request.model).replica.generate(request, signal);
+    if (this.metrics === undefined) return events;
+    return observedEvents(events, this.metrics.observe(request.model, request.promptTokenIds.length));
   }
 
   private entry(name: string): { model: ServedModel; replica: Replica } {

@@ -16,6 +16,8 @@ export interface RequestDraft {
   deadlineMs: number | undefined;
   /** Output of another server to continue; only the RPC API has it. */
   resume?: { outputTokenIds: Int32Array };
+  /** What an API calls a field, for errors, where it is not the name in PARAM. */
+  params?: Readonly<Record<string, string>>;
 }
 
 /** Parameter names as both APIs spell them, for errors. */
@@ -111,17 +113,18 @@ function checkResume(draft: RequestDraft, sampling: SamplingParams, vocabSize: n
  * Throws ServeError invalid_argument that names the parameter; `context_length_exceeded` for a prompt without room.
  */
 export function prepareRequest(draft: RequestDraft, model: ServedModel): GenerateRequest {
+  const paramOf = (field: string) => draft.params?.[field] ?? PARAM[field] ?? field;
   const room = model.maxModelLen - draft.promptTokenIds.length;
-  if (draft.promptTokenIds.length === 0) throw invalid("prompt", "The prompt must have at least one token.");
+  if (draft.promptTokenIds.length === 0) throw invalid(paramOf("prompt"), "The prompt must have at least one token.");
   if (room < 1) {
     throw invalid(
-      "prompt",
+      paramOf("prompt"),
       `This model's maximum context length is ${model.maxModelLen} tokens, but the prompt has ` +
         `${draft.promptTokenIds.length}; at least one must be left for the answer.`,
       "context_length_exceeded",
     );
   }
-  checkTokenIds(draft.promptTokenIds, model.vocabSize, "prompt");
+  checkTokenIds(draft.promptTokenIds, model.vocabSize, paramOf("prompt"));
 
   const named = Object.fromEntries(Object.entries(draft.sampling).filter(([, value]) => value !== undefined));
   const sampling: SamplingParams = {
@@ -135,7 +138,7 @@ export function prepareRequest(draft: RequestDraft, model: ServedModel): Generat
   for (const [field, low, high, kind] of RANGES) {
     const value = sampling[field] as number | undefined;
     if (value === undefined) continue;
-    const param = PARAM[field] ?? field;
+    const param = paramOf(field);
     if (kind === "integer" && !Number.isInteger(value)) throw invalid(param, `'${param}' must be an integer.`);
     if (!(value >= low && value <= high)) {
       throw invalid(

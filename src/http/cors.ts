@@ -1,0 +1,40 @@
+/** Browsers may repeat a preflight's answer for this long. */
+const PREFLIGHT_MAX_AGE_S = 600;
+
+/** Lets pages of given origins call the API. Never with credentials: keys travel in headers that the page sets itself. */
+export class Cors {
+  private readonly anyOrigin: boolean;
+  private readonly origins: ReadonlySet<string>;
+
+  constructor(origins: readonly string[]) {
+    this.anyOrigin = origins.includes("*");
+    this.origins = new Set(origins);
+  }
+
+  /** The answer to a preflight of an allowed origin; undefined for every other request. */
+  preflight(request: Request): Response | undefined {
+    if (request.method !== "OPTIONS" || !request.headers.has("access-control-request-method")) return undefined;
+    if (!this.allows(request)) return undefined;
+    const headers = new Headers({
+      "access-control-allow-methods": "GET, POST, OPTIONS",
+      "access-control-allow-headers": request.headers.get("access-control-request-headers") ?? "",
+      "access-control-max-age": String(PREFLIGHT_MAX_AGE_S),
+    });
+    this.mark(request, headers);
+    return new Response(null, { status: 204, headers });
+  }
+
+  /** Adds what lets the page read the response. */
+  mark(request: Request, headers: Headers): void {
+    if (this.origins.size === 0) return;
+    if (!this.anyOrigin) headers.append("vary", "Origin");
+    if (!this.allows(request)) return;
+    headers.set("access-control-allow-origin", this.anyOrigin ? "*" : request.headers.get("origin")!);
+    headers.set("access-control-expose-headers", "x-request-id, retry-after");
+  }
+
+  private allows(request: Request): boolean {
+    const origin = request.headers.get("origin");
+    return origin !== null && (this.anyOrigin || this.origins.has(origin));
+  }
+}

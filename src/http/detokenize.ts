@@ -1,0 +1,17 @@
+import { Fields, invalidField } from "./fields.ts";
+import { readJsonObject } from "./read-json.ts";
+import type { Endpoint } from "./request-handler.ts";
+
+/** POST /detokenize, as vLLM's: token ids to text, special tokens included. */
+export const detokenize: Endpoint = async ({ request }, { gateway, limits }) => {
+  const fields = new Fields(await readJsonObject(request, limits));
+  const model = gateway.model(fields.requiredString("model"));
+  const tokens = fields.integers("tokens");
+  if (tokens === undefined) throw fields.missing("tokens");
+  const unknown = tokens.findIndex((id) => id < 0 || id >= model.vocabSize);
+  if (unknown !== -1) {
+    const message = `Token id ${tokens[unknown]} is not in the vocabulary (0..${model.vocabSize - 1}).`;
+    throw invalidField(`tokens[${unknown}]`, message, "invalid_value");
+  }
+  return Response.json({ prompt: model.text.tokenizer.decode(tokens, false) });
+};

@@ -1,0 +1,25 @@
+import type { Limits } from "../config/limits.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Authentication } from "../gateway/authentication.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { Logger } from "../metrics/logger.ts";
+import type { ServerMetrics } from "../metrics/server-metrics.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+
+/** What the HTTP server is composed of. */
+export interface HttpDeps {
+  readonly listen: { readonly host: string /** 0 lets the system choose. */; readonly port: number };
+  /** Made with the same metrics, so that requests are observed. */
+  readonly gateway: Gateway;
+  readonly authentication: Authentication;
+  readonly metrics: ServerMetrics;
+  readonly clock: Clock;
+  readonly version: string;
+  readonly limits: Limits;
+  /** Exact origins that browsers may call from, or "*"; empty: none. */
+  readonly corsOrigins: readonly string[];
+  readonly lifecycle: Lifecycle;
+  readonly logger: Logger;
+  /** Answers /scalellm.v1.*; authenticates by itself. undefined: not its path. */
+  readonly connectHandler?: ((request: Request) => Promise<Response> | undefined) | undefined;
+}

@@ -1,0 +1,85 @@
+import type { GenerateRequest } from "../../core/generate.ts";
+import type { ServedModel } from "../../gateway/gateway.ts";
+import { Fields, invalidField } from "../fields.ts";
+import type { HttpDeps } from "../http-deps.ts";
+import { prepareRequest } from "../prepare-request.ts";
+import { readJsonObject } from "../read-json.ts";
+import { type RequestContext, uniqueId } from "../request-context.ts";
+import type { Endpoint } from "../request-handler.ts";
+import { runGenerations } from "../run-generations.ts";
+import { ChatAnswer } from "./chat-answer.ts";
+import { ChatChunks } from "./chat-chunks.ts";
+import { decodeMessages } from "./decode-messages.ts";
+import { decodeSampling, decodeStreamOptions, named, type StreamOptions } from "./decode-sampling.ts";
+import { refuseUnsupported } from "./refuse-unsupported.ts";
+import { streamed } from "./streamed.ts";
+
+interface ChatRequest extends StreamOptions {
+  readonly model: ServedModel;
+  readonly request: GenerateRequest;
+}
+
+/** POST /v1/chat/completions */
+export const chatCompletions: Endpoint = async (context, deps) => {
+  const chat = await decodeChat(context, deps);
+  const { model, request } = chat;
+  const shape = { id: request.id, created: deps.clock.epochS(), model: model.name };
+  if (chat.stream) {
+    const chunks = new ChatChunks(shape, request, model.text.tokenizer, chat.includeUsage);
+    return streamed(context, deps, [request], chunks);
+  }
+  const answer = new ChatAnswer(shape, request, model.text.tokenizer);
+  await runGenerations(deps.gateway, [request], context, (event) => answer.event(event));
+  context.logged.outputTokens = answer.usage.toJSON().completion_tokens;
+  return Response.json(answer);
+};
+
+/** Names the range checks report that this endpoint spells differently. */
+const PARAMS = { prompt: "messages", logprobs: "top_logprobs" };
+
+async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<ChatRequest> {
+  const fields = new Fields(await readJsonObject(context.request, deps.limits));
+  const model = deps.gateway.model(fields.requiredString("model"));
+  const messages = decodeMessages(fields, deps.limits);
+  refuseUnsupported(fields);
+  const maxCompletionTokens = fields.integer("max_completion_tokens");
+  const draft = {
+    id: uniqueId("chatcmpl-"),
+    tenant: context.tenant,
+    n: fields.integer("n"),
+    sampling: {
+      ...decodeSampling(fields),
+      ...named({ maxTokens: maxCompletionTokens ?? fields.integer("max_tokens"), logprobs: decodeLogprobs(fields) }),
+    },
+    priority: fields.integer("priority"),
+    deadlineMs: undefined,
+    params: maxCompletionTokens === undefined ? PARAMS : { ...PARAMS, maxTokens: "max_completion_tokens" },
+  };
+  const streamOptions = decodeStreamOptions(fields);
+  const render = {
+    addGenerationPrompt: fields.boolean("add_generation_prompt") ?? true,
+    ...named({ variables: templateVariables(fields) }),
+  };
+  if (!model.text.hasChatTemplate) {
+    const message = `The model '${model.name}' has no chat template; use /v1/completions.`;
+    throw invalidField("messages", message, "no_chat_template");
+  }
+  const { text, ids } = await model.text.encodeChat(messages, render, context.signal);
+  const request = prepareRequest({ ...draft, promptTokenIds: ids, promptText: text }, model);
+  Object.assign(context.logged, { model: model.name, id: request.id, promptTokens: ids.length });
+  return { model, request, ...streamOptions };
+}
+
+/** `logprobs: true` gives the chosen tokens', `top_logprobs` the alternatives too. */
+function decodeLogprobs(fields: Fields): number | undefined {
+  const wanted = fields.boolean("logprobs") ?? false;
+  const top = fields.integer("top_logprobs");
+  if (top !== undefined && top !== 0 && !wanted) {
+    throw invalidField("top_logprobs", "'top_logprobs' is only allowed when 'logprobs' is true.", "invalid_value");
+  }
+  return wanted ? (top ?? 0) : undefined;
+}
+
+function templateVariables(fields: Fields): Record<string, unknown> | undefined {
+  return fields.fields("chat_template_kwargs")?.toObject();
+}

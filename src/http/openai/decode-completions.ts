@@ -1,0 +1,96 @@
+import type { GenerateRequest } from "../../core/generate.ts";
+import type { ServedModel } from "../../gateway/gateway.ts";
+import { Fields, invalidField } from "../fields.ts";
+import type { HttpDeps } from "../http-deps.ts";
+import { prepareRequest } from "../prepare-request.ts";
+import { readJsonObject } from "../read-json.ts";
+import { type RequestContext, uniqueId } from "../request-context.ts";
+import { decodePrompts } from "./decode-prompts.ts";
+import { decodeSampling, decodeStreamOptions, named, type StreamOptions } from "./decode-sampling.ts";
+import { refuseUnsupported } from "./refuse-unsupported.ts";
+
+/** OpenAI's for this endpoint; chat has none. */
+const DEFAULT_MAX_TOKENS = 16;
+
+/** A prompt's text as it is echoed. */
+export interface EchoedPrompt {
+  readonly text: string;
+  readonly ids: Int32Array;
+}
+
+export interface CompletionsRequest extends StreamOptions {
+  readonly id: string;
+  readonly model: ServedModel;
+  readonly requests: readonly GenerateRequest[];
+  /** One a prompt; undefined without `echo`. */
+  readonly echo: readonly EchoedPrompt[] | undefined;
+  /** `echo` with max_tokens 0: score the prompt only. One token is generated, and not shown. */
+  readonly promptOnly: boolean;
+  /** As asked by `prompt_logprobs`; `echo` with `logprobs` needs them too, in another shape. */
+  readonly showPromptLogprobs: boolean;
+}
+
+/** Reads, tokenises and checks a completions request. Throws ServeError. */
+export async function decodeCompletions(context: RequestContext, deps: HttpDeps): Promise<CompletionsRequest> {
+  const fields = new Fields(await readJsonObject(context.request, deps.limits));
+  const model = deps.gateway.model(fields.requiredString("model"));
+  const prompts = decodePrompts(fields, deps.limits);
+  refuseUnsupported(fields);
+  const n = fields.integer("n");
+  refuseBestOf(fields, n ?? 1);
+  if (prompts.length * (n ?? 1) > deps.limits.maxChoicesPerRequest) {
+    const message = `At most ${deps.limits.maxChoicesPerRequest} choices (prompts times n) are allowed in a request.`;
+    throw invalidField("n", message, "invalid_value");
+  }
+  const echo = fields.boolean("echo") ?? false;
+  const maxTokens = fields.integer("max_tokens") ?? DEFAULT_MAX_TOKENS;
+  const promptOnly = echo && maxTokens === 0;
+  const logprobs = fields.integer("logprobs");
+  const shared = decodeSampling(fields);
+  const sampling = {
+    ...shared,
+    maxTokens: promptOnly ? 1 : maxTokens,
+    ...named({ logprobs, promptLogprobs: shared.promptLogprobs ?? (echo ? logprobs : undefined) }),
+  };
+  const streamOptions = decodeStreamOptions(fields);
+  const priority = fields.integer("priority");
+  const addSpecialTokens = fields.boolean("add_special_tokens") ?? true;
+
+  const id = uniqueId("cmpl-");
+  const requests: GenerateRequest[] = [];
+  const echoed: EchoedPrompt[] = [];
+  for (const [i, prompt] of prompts.entries()) {
+    const ids = prompt.ids ?? (await model.text.encode(prompt.text!, addSpecialTokens, context.signal));
+    const draft = {
+      id: prompts.length === 1 ? id : `${id}-${i}`,
+      tenant: context.tenant,
+      promptTokenIds: ids,
+      promptText: prompt.text,
+      n,
+      sampling,
+      priority,
+      deadlineMs: undefined,
+      params: { prompt: prompt.param, logprobs: "logprobs" },
+    };
+    requests.push(prepareRequest(draft, model));
+    if (echo)
+      echoed.push({ ids, text: prompt.text ?? model.text.tokenizer.decode(ids, sampling.skipSpecialTokens ?? true) });
+  }
+  const promptTokens = requests.reduce((sum, request) => sum + request.promptTokenIds.length, 0);
+  Object.assign(context.logged, { model: model.name, id, promptTokens });
+  return {
+    ...streamOptions,
+    id,
+    model,
+    requests,
+    echo: echo ? echoed : undefined,
+    promptOnly,
+    showPromptLogprobs: shared.promptLogprobs !== undefined,
+  };
+}
+
+function refuseBestOf(fields: Fields, n: number): void {
+  const bestOf = fields.integer("best_of");
+  if (bestOf === undefined || bestOf === n) return;
+  throw invalidField("best_of", "'best_of' other than 'n' is not supported.", "unsupported_parameter");
+}

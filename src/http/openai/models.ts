@@ -1,0 +1,32 @@
+import type { ServedModel } from "../../gateway/gateway.ts";
+import type { Endpoint } from "../request-handler.ts";
+
+function modelObject(model: ServedModel) {
+  return {
+    id: model.name,
+    object: "model",
+    created: model.createdS,
+    owned_by: "scalellm",
+    // vLLM's addition.
+    max_model_len: model.maxModelLen,
+  };
+}
+
+/** GET /v1/models */
+export const listModels: Endpoint = (_context, { gateway }) =>
+  Response.json({ object: "list", data: gateway.models().map(modelObject) });
+
+/** GET /v1/models/{id}; an id may hold slashes. */
+export const retrieveModel: Endpoint = ({ request }, { gateway }) => {
+  const encoded = new URL(request.url).pathname.slice("/v1/models/".length);
+  return Response.json(modelObject(gateway.model(decodedName(encoded))));
+};
+
+function decodedName(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    // A stray % is part of a name that does not exist.
+    return encoded;
+  }
+}

@@ -1,0 +1,68 @@
+import type { Limits } from "../config/limits.ts";
+import { ServeError } from "../core/errors.ts";
+
+/**
+ * Reads a request's body as a JSON object, whatever its content-type says (as OpenAI does). Throws ServeError:
+ * payload_too_large beyond maxBodyBytes (known from content-length before a byte is read, where there is one),
+ * deadline_exceeded with reason body_timeout when it does not arrive within bodyDeadlineMs, invalid_argument for what is
+ * no JSON object in UTF-8.
+ */
+export async function readJsonObject(request: Request, limits: Limits): Promise<Record<string, unknown>> {
+  const encoding = request.headers.get("content-encoding");
+  if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
+    throw new ServeError("invalid_argument", "A compressed request body is not supported.", {
+      reason: "unsupported_content_encoding",
+    });
+  }
+  return parseObject(await readText(request, limits));
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const where = error instanceof SyntaxError ? `: ${error.message}` : "";
+    throw new ServeError("invalid_argument", `The request body is not valid JSON${where}.`, { reason: "invalid_json" });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new ServeError("invalid_argument", "The request body must be a JSON object.", { reason: "invalid_json" });
+  }
+  return value as Record<string, unknown>;
+}
+
+async function readText(request: Request, limits: Limits): Promise<string> {
+  const tooLarge = () =>
+    new ServeError("payload_too_large", `The request body is larger than ${limits.maxBodyBytes} bytes.`);
+  if (Number(request.headers.get("content-length") ?? 0) > limits.maxBodyBytes) throw tooLarge();
+  if (request.body === null) return "";
+  const reader = request.body.getReader();
+  const expired = Promise.withResolvers<never>();
+  // Nobody may be waiting when the time is up.
+  expired.promise.catch(() => {});
+  const timer = setTimeout(() => {
+    const message = `The request body did not arrive within ${limits.bodyDeadlineMs} ms.`;
+    expired.reject(new ServeError("deadline_exceeded", message, { reason: "body_timeout" }));
+  }, limits.bodyDeadlineMs);
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let text = "";
+  let received = 0;
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), expired.promise]);
+      if (done) return text + decoder.decode();
+      received += value.length;
+      if (received > limits.maxBodyBytes) throw tooLarge();
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    if (error instanceof ServeError) throw error;
+    if (error instanceof TypeError) {
+      throw new ServeError("invalid_argument", "The request body is not valid UTF-8.", { reason: "invalid_json" });
+    }
+    throw new ServeError("cancelled", "The client went away before its request had arrived.", { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}

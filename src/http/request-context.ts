@@ -1,0 +1,57 @@
+import { ServeError } from "../core/errors.ts";
+
+/** One HTTP request while it is being answered. */
+export class RequestContext {
+  /** The client's x-request-id, or our own; not unique when clients choose it. */
+  readonly requestId: string;
+  readonly arrivedMs: number;
+  /** Set once the key was checked. */
+  tenant = "";
+  /** What the access log says beside the usual: model, token counts. */
+  readonly logged: Record<string, unknown> = {};
+  /** Set by an endpoint whose response goes on after it returned: resolves at its end, with the error that ended it. */
+  streamEnded: Promise<unknown> | undefined;
+  private readonly aborter = new AbortController();
+  private readonly unlink: () => void;
+
+  constructor(
+    readonly request: Request,
+    options: { requestId: string; arrivedMs: number; stopSignal: AbortSignal },
+  ) {
+    this.requestId = options.requestId;
+    this.arrivedMs = options.arrivedMs;
+    const onDisconnect = () => this.abort(new ServeError("cancelled", "The client went away."));
+    const onStop = () => this.abort(options.stopSignal.reason);
+    request.signal.addEventListener("abort", onDisconnect);
+    options.stopSignal.addEventListener("abort", onStop);
+    this.unlink = () => {
+      request.signal.removeEventListener("abort", onDisconnect);
+      options.stopSignal.removeEventListener("abort", onStop);
+    };
+  }
+
+  /** Aborted when the client goes away or the server stops at once; its reason is the ServeError to answer with. */
+  get signal(): AbortSignal {
+    return this.aborter.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.aborter.abort(reason);
+  }
+
+  /** The request is over: nothing holds on to it any more. */
+  close(): void {
+    this.unlink();
+  }
+}
+
+/** The client's request id if it is printable and short enough to copy into logs and a header. */
+export function acceptedRequestId(request: Request, maxChars: number): string | undefined {
+  const id = request.headers.get("x-request-id");
+  return id !== null && id.length <= maxChars && /^[\x21-\x7e]+$/.test(id) ? id : undefined;
+}
+
+/** Unguessable and unique: `chatcmpl-0123...`. */
+export function uniqueId(prefix: string): string {
+  return prefix + crypto.randomUUID().replaceAll("-", "");
+}

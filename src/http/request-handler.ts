@@ -1,0 +1,138 @@
+import { ServeError, toServeError } from "../core/errors.ts";
+import { Cors } from "./cors.ts";
+import { errorResponse, httpStatus } from "./error-response.ts";
+import type { HttpDeps } from "./http-deps.ts";
+import { acceptedRequestId, RequestContext, uniqueId } from "./request-context.ts";
+
+export type Endpoint = (context: RequestContext, deps: HttpDeps) => Response | Promise<Response>;
+
+/** Sets a connection's idle time in seconds; 0 is none. */
+export type SetIdleTimeout = (request: Request, seconds: number) => void;
+
+/** Probes answer without a key and while draining. */
+const OPEN_PATHS = new Set(["/health", "/ready"]);
+
+/**
+ * What every request goes through around its endpoint: request id, draining, CORS, the key, error mapping, counting and
+ * the access log. admit() runs before routing and before a byte of the body is read; serve() or refuse() then answers.
+ */
+export class RequestHandler {
+  private readonly cors: Cors;
+  private readonly admitted = new WeakMap<Request, RequestContext>();
+
+  constructor(
+    private readonly deps: HttpDeps,
+    private readonly setIdleTimeout: SetIdleTimeout,
+  ) {
+    this.cors = new Cors(deps.corsOrigins);
+  }
+
+  /** Undefined when the request may go on. `ownAuthentication`: the route checks the key itself. */
+  admit(request: Request, path: string, ownAuthentication: boolean): Response | undefined {
+    const { deps } = this;
+    const context = new RequestContext(request, {
+      requestId: acceptedRequestId(request, deps.limits.maxRequestIdChars) ?? uniqueId("req-"),
+      arrivedMs: deps.clock.nowMs(),
+      stopSignal: deps.lifecycle.stopSignal,
+    });
+    this.admitted.set(request, context);
+    const preflight = this.cors.preflight(request);
+    if (preflight !== undefined) return this.finished(context, "preflight", preflight, undefined);
+    if (OPEN_PATHS.has(path)) return undefined;
+    try {
+      if (deps.lifecycle.draining) throw new ServeError("unavailable", "The server is shutting down.");
+      if (!ownAuthentication) context.tenant = deps.authentication.authenticate(request.headers).tenant;
+      return undefined;
+    } catch (error) {
+      return this.failed(context, "refused", error);
+    }
+  }
+
+  /** Runs an endpoint. Never throws: what it throws becomes the response. */
+  async serve(request: Request, route: string, endpoint: Endpoint): Promise<Response> {
+    const context = this.contextOf(request);
+    const end = this.deps.lifecycle.begin();
+    // A stream may be silent for long while it is queued; the deadlines are ours from here.
+    this.setIdleTimeout(request, 0);
+    const release = () => {
+      this.setIdleTimeout(request, this.deps.limits.idleConnectionS);
+      end();
+    };
+    try {
+      const response = await endpoint(context, this.deps);
+      if (context.streamEnded === undefined) {
+        release();
+        return this.finished(context, route, response, undefined);
+      }
+      this.mark(context, response);
+      void context.streamEnded.then((error) => {
+        release();
+        this.record(context, route, response.status, error);
+      });
+      return response;
+    } catch (error) {
+      release();
+      return this.failed(context, route, error);
+    }
+  }
+
+  refuse(request: Request, error: ServeError, headers: Record<string, string> = {}): Response {
+    const response = this.failed(this.contextOf(request), "unmatched", error);
+    for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
+    return response;
+  }
+
+  private contextOf(request: Request): RequestContext {
+    const context = this.admitted.get(request);
+    if (context === undefined) throw new Error("a request was routed before it was admitted");
+    return context;
+  }
+
+  private failed(context: RequestContext, route: string, error: unknown): Response {
+    const response = errorResponse(error);
+    if (this.mustClose(context.request, response.status)) response.headers.set("connection", "close");
+    return this.finished(context, route, response, error);
+  }
+
+  /** The connection of a refused request is kept only if what is left of its body is worth reading past. */
+  private mustClose(request: Request, status: number): boolean {
+    if (status === 503 && this.deps.lifecycle.draining) return true;
+    if (status === 408) return true;
+    const declared = request.headers.get("content-length");
+    if (declared !== null) return Number(declared) > this.deps.limits.maxDiscardedBodyBytes;
+    return request.headers.has("transfer-encoding") && (status === 401 || status === 413);
+  }
+
+  private finished(context: RequestContext, route: string, response: Response, error: unknown): Response {
+    this.mark(context, response);
+    this.record(context, route, response.status, error);
+    return response;
+  }
+
+  private mark(context: RequestContext, response: Response): void {
+    response.headers.set("x-request-id", context.requestId);
+    this.cors.mark(context.request, response.headers);
+  }
+
+  private record(context: RequestContext, route: string, status: number, error: unknown): void {
+    context.close();
+    const { logger, metrics, clock } = this.deps;
+    const serveError = error === undefined ? undefined : toServeError(error);
+    // A stream that failed has status 200 on the wire; what counts is how it ended.
+    const code = serveError === undefined ? status : httpStatus(serveError);
+    metrics.countHttp(route, code);
+    const fields = {
+      requestId: context.requestId,
+      method: context.request.method,
+      route,
+      status: code,
+      ms: Math.round((clock.nowMs() - context.arrivedMs) * 10) / 10,
+      ...(context.tenant === "" ? {} : { tenant: context.tenant }),
+      ...context.logged,
+      ...(serveError === undefined ? {} : { error: serveError.message }),
+    };
+    if (serveError?.code === "internal") logger.error("request", { ...fields, cause: serveError.cause ?? serveError });
+    else if (OPEN_PATHS.has(route) || route === "/metrics") logger.debug("request", fields);
+    else logger.info("request", fields);
+  }
+}

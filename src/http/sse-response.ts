@@ -1,0 +1,87 @@
+import type { Limits } from "../config/limits.ts";
+import type { Clock } from "../core/clock.ts";
+import { ServeError, toServeError } from "../core/errors.ts";
+import { errorBody } from "./error-response.ts";
+import { KeepAlive } from "./keep-alive.ts";
+import { SseWriter } from "./sse-writer.ts";
+
+const HEADERS = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache",
+  // nginx buffers proxied responses otherwise.
+  "x-accel-buffering": "no",
+};
+
+export interface SseOptions {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  /** Aborted when the client went away. */
+  readonly disconnected: AbortSignal;
+  /** Ends the work behind the stream. */
+  abort(reason: ServeError): void;
+}
+
+/** Queues whole events; await the result, which is set while the reader is slow. */
+export type SendEvents = (events: string) => Promise<void> | undefined;
+
+export interface SseResponse {
+  readonly response: Response;
+  /** Resolves when the stream is over, with the error that ended it, if one did. */
+  readonly ended: Promise<unknown>;
+}
+
+/**
+ * Server-sent events (WHATWG HTML, section 9.2). The response begins with the first event that `produce` sends, or the
+ * first keep-alive comment: an error before that is thrown, and can still be an HTTP status. A later one becomes an event
+ * that ends the stream. A reader that takes nothing for stalledReaderMs is dropped.
+ */
+export async function sseResponse(
+  produce: (send: SendEvents) => Promise<void>,
+  { clock, limits, disconnected, abort }: SseOptions,
+): Promise<SseResponse> {
+  const begun = Promise.withResolvers<void>();
+  const stalled = () => abort(new ServeError("cancelled", "The client stopped reading.", { reason: "stalled_reader" }));
+  const writer = new SseWriter(limits, stalled);
+  let silent = true;
+  const send: SendEvents = (events) => {
+    silent = false;
+    keepAlive.touch();
+    begun.resolve();
+    return writer.send(events);
+  };
+  const keepAlive = new KeepAlive(clock, limits.keepAliveMs, () => {
+    if (!writer.blocked) send(": keep-alive\n\n");
+  });
+  const onDisconnect = () => writer.drop();
+  disconnected.addEventListener("abort", onDisconnect);
+
+  const ended = (async (): Promise<unknown> => {
+    let failure: unknown;
+    try {
+      await produce(send);
+    } catch (error) {
+      failure = error;
+      if (!silent) send(`data: ${JSON.stringify(errorBody(toServeError(error)))}\n\n`);
+    }
+    keepAlive.stop();
+    if (!silent) await writer.close();
+    disconnected.removeEventListener("abort", onDisconnect);
+    return failure;
+  })();
+  await Promise.race([begun.promise, ended]);
+  if (silent) throw (await ended) ?? new Error("a stream must send something");
+
+  const source: Bun.DirectUnderlyingSource<Uint8Array> = {
+    type: "direct",
+    async pull(controller) {
+      writer.attach(controller);
+      await writer.gone;
+    },
+    cancel() {
+      writer.drop();
+      abort(new ServeError("cancelled", "The client went away."));
+    },
+  };
+  const body = new ReadableStream(source as unknown as UnderlyingByteSource);
+  return { response: new Response(body, { headers: HEADERS }), ended };
+}

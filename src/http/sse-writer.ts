@@ -1,0 +1,101 @@
+import type { Limits } from "../config/limits.ts";
+
+type Controller = Parameters<NonNullable<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>>[0];
+
+/**
+ * The writing half of a direct ReadableStream. What is sent within one turn of the event loop goes out as one write, so a
+ * step that gave several choices a token costs one system call. Bounded: a sender that awaits what send() returns never
+ * has more than maxBufferedStreamBytes and one step's output waiting here.
+ */
+export class SseWriter {
+  /** Resolves when nobody reads any more: the stream was cancelled, dropped or closed. */
+  readonly gone: Promise<void>;
+  private readonly leave: () => void;
+  private readonly attached = Promise.withResolvers<void>();
+  private controller: Controller | undefined;
+  private pending = "";
+  private flushQueued = false;
+  /** Set while the socket takes no more. */
+  private full: Promise<void> | undefined;
+  private over = false;
+
+  /** `onStalled` is called when the reader took nothing for stalledReaderMs; the connection has then been cut. */
+  constructor(
+    private readonly limits: Pick<Limits, "maxBufferedStreamBytes" | "stalledReaderMs">,
+    private readonly onStalled: () => void,
+  ) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.gone = promise;
+    this.leave = resolve;
+  }
+
+  get blocked(): boolean {
+    return this.full !== undefined;
+  }
+
+  /** The stream's pull(): hands over the controller. */
+  attach(controller: Controller): void {
+    this.controller = controller;
+    this.attached.resolve();
+    this.flush();
+  }
+
+  /** Queues whole events. The result is set while the reader is slow: await it before producing more. */
+  send(events: string): Promise<void> | undefined {
+    if (this.over) return undefined;
+    this.pending += events;
+    if (this.pending.length > this.limits.maxBufferedStreamBytes) this.flush();
+    else if (!this.flushQueued) {
+      this.flushQueued = true;
+      setImmediate(() => {
+        this.flushQueued = false;
+        this.flush();
+      });
+    }
+    return this.full;
+  }
+
+  /** Resolves when everything sent has been handed to the socket, or the reader is gone. */
+  async close(): Promise<void> {
+    await Promise.race([this.attached.promise, this.gone]);
+    this.flush();
+    while (this.full !== undefined) await this.full;
+    if (this.over) return;
+    this.end();
+    this.controller?.close();
+  }
+
+  /** The reader left: what is still sent goes nowhere. */
+  drop(): void {
+    this.end();
+  }
+
+  private end(): void {
+    this.over = true;
+    this.pending = "";
+    this.leave();
+  }
+
+  private flush(): void {
+    if (this.over || this.controller === undefined || this.full !== undefined || this.pending === "") return;
+    const written: unknown = this.controller.write(this.pending);
+    this.pending = "";
+    // A promise means that the socket is full: it resolves when there is room again.
+    if (written instanceof Promise) this.full = this.drained(written);
+  }
+
+  private async drained(written: Promise<unknown>): Promise<void> {
+    const timer = setTimeout(() => this.cut(), this.limits.stalledReaderMs);
+    await Promise.race([written.catch(() => {}), this.gone]);
+    clearTimeout(timer);
+    this.full = undefined;
+    this.flush();
+  }
+
+  private cut(): void {
+    this.end();
+    // Closing with an error resets the connection; a plain close() would wait for the reader.
+    this.controller?.close(new Error("the reader stalled"));
+    this.onStalled();
+  }
+}

@@ -1,0 +1,30 @@
+import { Fields, invalidField } from "./fields.ts";
+import { decodeMessages } from "./openai/decode-messages.ts";
+import { readJsonObject } from "./read-json.ts";
+import type { Endpoint } from "./request-handler.ts";
+
+/** POST /tokenize, as vLLM's: a prompt or messages to token ids. */
+export const tokenize: Endpoint = async (context, { gateway, limits }) => {
+  const fields = new Fields(await readJsonObject(context.request, limits));
+  const model = gateway.model(fields.requiredString("model"));
+  const prompt = fields.string("prompt");
+  const addSpecialTokens = fields.boolean("add_special_tokens");
+  const addGenerationPrompt = fields.boolean("add_generation_prompt") ?? true;
+  let ids: Int32Array;
+  if (prompt !== undefined) {
+    ids = await model.text.encode(prompt, addSpecialTokens ?? true, context.signal);
+  } else if (fields.raw("messages") !== undefined) {
+    const messages = decodeMessages(fields, limits);
+    if (!model.text.hasChatTemplate) {
+      throw invalidField("messages", `The model '${model.name}' has no chat template.`, "no_chat_template");
+    }
+    const variables = fields.fields("chat_template_kwargs")?.toObject();
+    const options = { addGenerationPrompt, ...(variables === undefined ? {} : { variables }) };
+    const rendered = await model.text.encodeChat(messages, options, context.signal);
+    // Templates write their own special tokens, so the tokenizer's come only where they are asked for.
+    ids = addSpecialTokens === true ? await model.text.encode(rendered.text, true, context.signal) : rendered.ids;
+  } else {
+    throw fields.missing("prompt");
+  }
+  return Response.json({ count: ids.length, max_model_len: model.maxModelLen, tokens: Array.from(ids) });
+};

@@ -1,0 +1,169 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Clock } from "../core/clock.ts";
+import type { FinishReason } from "../core/generate.ts";
+import { BUCKETS_S, BUCKETS_TOKENS } from "./buckets.ts";
+import { GenerationObserver } from "./generation-observer.ts";
+
+/** What a replica tells about itself, as far as metrics go; counts of tokens are since start. */
+export interface ReplicaSample {
+  readonly model: string;
+  readonly running: number;
+  readonly waiting: number;
+  readonly kvBlocksTotal: number;
+  readonly kvBlocksUsed: number;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly outputTokens: number;
+  readonly preemptions: number;
+}
+
+const MODEL = ["model_name"] as const;
+
+/**
+ * Every metric of the server, named as vLLM names them under the prefix `scalellm:`. The registry is its own, so that two
+ * servers in one process (tests) do not share counts.
+ */
+export class ServerMetrics {
+  readonly contentType: string;
+  private readonly registry = new Registry();
+  private readonly registers = [this.registry];
+  /** Labels are the route's pattern and the status: both from closed sets, whatever clients send. */
+  private readonly httpRequests = new Counter({
+    name: "scalellm:http_requests_total",
+    help: "HTTP requests by route and status code.",
+    labelNames: ["route", "code"],
+    registers: this.registers,
+  });
+  private readonly finished = new Counter({
+    name: "scalellm:request_success_total",
+    help: "Finished choices by reason.",
+    labelNames: ["model_name", "finished_reason"],
+    registers: this.registers,
+  });
+  private readonly failed = new Counter({
+    name: "scalellm:request_failure_total",
+    help: "Generations that ended in an error, by its code.",
+    labelNames: ["model_name", "code"],
+    registers: this.registers,
+  });
+  private readonly histograms = {
+    timeToFirstToken: this.histogram("time_to_first_token", "Time to first token.", BUCKETS_S.timeToFirstToken),
+    interToken: this.histogram("inter_token_latency", "Gap between two outputs of a choice.", BUCKETS_S.interToken),
+    perOutputToken: this.histogram(
+      "request_time_per_output_token",
+      "Mean gap between the tokens of a choice.",
+      BUCKETS_S.interToken,
+    ),
+    endToEnd: this.histogram("e2e_request_latency", "Admission to the end of a choice.", BUCKETS_S.request),
+    queue: this.histogram("request_queue_time", "Time in the queue.", BUCKETS_S.request),
+  };
+  private readonly promptTokens = this.tokenHistogram("request_prompt_tokens", "Prompt tokens of a request.");
+  private readonly generationTokens = this.tokenHistogram("request_generation_tokens", "Output tokens of a choice.");
+
+  constructor(private readonly clock: Clock) {
+    this.contentType = this.registry.contentType;
+  }
+
+  /** Reads `samples` whenever the metrics are asked for. */
+  watchReplicas(samples: () => readonly ReplicaSample[]): void {
+    this.sampled("num_requests_running", "Requests in the running batch.", samples, (s) => s.running);
+    this.sampled("num_requests_waiting", "Requests in the queue.", samples, (s) => s.waiting);
+    this.sampled("kv_cache_usage_perc", "Share of KV blocks in use; 1 is all.", samples, (s) =>
+      s.kvBlocksTotal === 0 ? 0 : s.kvBlocksUsed / s.kvBlocksTotal,
+    );
+    this.accumulated("num_preemptions_total", "Preemptions.", samples, (s) => s.preemptions);
+    this.accumulated("prompt_tokens_total", "Prompt tokens.", samples, (s) => s.promptTokens);
+    this.accumulated(
+      "prompt_tokens_cached_total",
+      "Prompt tokens from the prefix cache.",
+      samples,
+      (s) => s.cachedTokens,
+    );
+    this.accumulated("generation_tokens_total", "Output tokens.", samples, (s) => s.outputTokens);
+  }
+
+  countHttp(route: string, code: number): void {
+    this.httpRequests.inc({ route, code });
+  }
+
+  /** Starts observing one request at the moment it enters the gateway. */
+  observe(model: string, promptTokens: number): GenerationObserver {
+    const labels = { model_name: model };
+    return new GenerationObserver(this.clock, {
+      firstToken: (seconds) => {
+        this.promptTokens.observe(labels, promptTokens);
+        this.histograms.timeToFirstToken.observe(labels, seconds);
+      },
+      interToken: (seconds) => this.histograms.interToken.observe(labels, seconds),
+      end: (end) => {
+        this.finished.inc({ model_name: model, finished_reason: end.reason satisfies FinishReason });
+        this.histograms.endToEnd.observe(labels, end.endToEndS);
+        this.histograms.queue.observe(labels, end.queueS);
+        this.generationTokens.observe(labels, end.tokens);
+        if (end.perTokenS !== undefined) this.histograms.perOutputToken.observe(labels, end.perTokenS);
+      },
+      failed: (code) => this.failed.inc({ model_name: model, code }),
+    });
+  }
+
+  /** Prometheus text format. */
+  render(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  private histogram(name: string, help: string, buckets: readonly number[]): Histogram<"model_name"> {
+    return new Histogram({
+      name: `scalellm:${name}_seconds`,
+      help,
+      labelNames: MODEL,
+      buckets: [...buckets],
+      registers: this.registers,
+    });
+  }
+
+  private tokenHistogram(name: string, help: string): Histogram<"model_name"> {
+    return new Histogram({
+      name: `scalellm:${name}`,
+      help,
+      labelNames: MODEL,
+      buckets: BUCKETS_TOKENS,
+      registers: this.registers,
+    });
+  }
+
+  private sampled(
+    name: string,
+    help: string,
+    samples: () => readonly ReplicaSample[],
+    value: (s: ReplicaSample) => number,
+  ) {
+    new Gauge({
+      name: `scalellm:${name}`,
+      help,
+      labelNames: MODEL,
+      registers: this.registers,
+      collect() {
+        for (const sample of samples()) this.set({ model_name: sample.model }, value(sample));
+      },
+    });
+  }
+
+  private accumulated(
+    name: string,
+    help: string,
+    samples: () => readonly ReplicaSample[],
+    value: (s: ReplicaSample) => number,
+  ) {
+    new Counter({
+      name: `scalellm:${name}`,
+      help,
+      labelNames: MODEL,
+      registers: this.registers,
+      collect() {
+        // The replica counts; here its total is only repeated.
+        this.reset();
+        for (const sample of samples()) this.inc({ model_name: sample.model }, value(sample));
+      },
+    });
+  }
+}

@@ -1,0 +1,114 @@
+import OpenAI from "openai";
+import { LIMITS, type Limits } from "../../src/config/limits.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { Authentication } from "../../src/gateway/authentication.ts";
+import { Gateway, type ServedModel } from "../../src/gateway/gateway.ts";
+import type { HttpDeps } from "../../src/http/http-deps.ts";
+import { Lifecycle } from "../../src/http/lifecycle.ts";
+import { createHttpServer, type HttpServer } from "../../src/http/server.ts";
+import type { LogFields, Logger } from "../../src/metrics/logger.ts";
+import { ServerMetrics } from "../../src/metrics/server-metrics.ts";
+import { FakeReplica } from "./fake-replica.ts";
+import { FakeTextService } from "./fake-text-service.ts";
+
+export const MODEL = "org/fake";
+
+export interface TestServerOptions {
+  keys?: string[];
+  corsOrigins?: string[];
+  limits?: Partial<Limits>;
+  connectHandler?: HttpDeps["connectHandler"];
+  maxModelLen?: number;
+}
+
+export interface LogLine extends LogFields {
+  level: string;
+  message: string;
+}
+
+/** A real server on a port of the system's choice, over a fake replica. `await using` stops it. */
+export class TestServer implements AsyncDisposable {
+  readonly replica = new FakeReplica();
+  readonly text = new FakeTextService();
+  readonly lifecycle = new Lifecycle();
+  readonly log: LogLine[] = [];
+  readonly server: HttpServer;
+
+  constructor(options: TestServerOptions = {}) {
+    const metrics = new ServerMetrics(systemClock);
+    const gateway = new Gateway(metrics);
+    const model: ServedModel = {
+      name: MODEL,
+      createdS: 1_700_000_000,
+      maxModelLen: options.maxModelLen ?? 256,
+      vocabSize: 258,
+      text: this.text,
+      generationDefaults: { temperature: 0.7 },
+    };
+    gateway.add(model, this.replica);
+    this.server = createHttpServer({
+      listen: { host: "127.0.0.1", port: 0 },
+      gateway,
+      authentication: new Authentication(options.keys ?? []),
+      metrics,
+      clock: systemClock,
+      version: "1.2.3",
+      limits: { ...LIMITS, ...options.limits },
+      corsOrigins: options.corsOrigins ?? [],
+      lifecycle: this.lifecycle,
+      logger: this.logger(),
+      connectHandler: options.connectHandler,
+    });
+  }
+
+  get url(): string {
+    return this.server.url;
+  }
+
+  openai(apiKey = "none"): OpenAI {
+    return new OpenAI({ baseURL: `${this.url}/v1`, apiKey, maxRetries: 0 });
+  }
+
+  post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    return fetch(this.url + path, { method: "POST", body: text, headers });
+  }
+
+  /** Posts a chat of one message with more fields. */
+  chat(fields: object = {}): Promise<Response> {
+    return this.post("/v1/chat/completions", { model: MODEL, messages: [{ role: "user", content: "Hi" }], ...fields });
+  }
+
+  complete(fields: object = {}): Promise<Response> {
+    return this.post("/v1/completions", { model: MODEL, prompt: "Hi", ...fields });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.stop({ graceful: false });
+  }
+
+  private logger(): Logger {
+    const at =
+      (level: string) =>
+      (message: string, fields: LogFields = {}) =>
+        void this.log.push({ level, message, ...fields });
+    return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+  }
+}
+
+/** The data of every event of a whole SSE body, parsed but for [DONE]. */
+// biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came.
+export async function events(response: Response): Promise<any[]> {
+  const text = await response.text();
+  return text
+    .split("\n\n")
+    .filter((event) => event.startsWith("data: "))
+    .map((event) => (event === "data: [DONE]" ? "[DONE]" : JSON.parse(event.slice("data: ".length))));
+}
+
+/** The error of a refused request, after checking its status. */
+export async function errorOf(response: Response, status: number): Promise<Record<string, string | null>> {
+  const body = (await response.json()) as { error: Record<string, string | null> };
+  if (response.status !== status) throw new Error(`status ${response.status}: ${JSON.stringify(body)}`);
+  return body.error;
+}
