@@ -41,6 +41,7 @@ int64_t int8_macs(int64_t iterations) {
 int64_t f32_macs(int64_t iterations) {
   constexpr int kSums = 12;
   __m256 sum[kSums] = {};
+  for (auto& s : sum) asm volatile("" : "+x"(s));  // distinct to the compiler
   __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(0.25f);
   for (int64_t i = 0; i < iterations; ++i) {
     asm volatile("" : "+x"(a), "+x"(b));

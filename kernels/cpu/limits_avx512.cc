@@ -19,6 +19,7 @@ void read(const uint8_t* data, int64_t bytes) {
 
 int64_t int8_macs(int64_t iterations) {
   __m512i sum[kSums] = {};
+  for (auto& s : sum) asm volatile("" : "+v"(s));  // distinct to the compiler
   __m512i a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-5);
   for (int64_t i = 0; i < iterations; ++i) {
     asm volatile("" : "+v"(a), "+v"(b));
@@ -30,6 +31,7 @@ int64_t int8_macs(int64_t iterations) {
 
 int64_t f32_macs(int64_t iterations) {
   __m512 sum[kSums] = {};
+  for (auto& s : sum) asm volatile("" : "+v"(s));
   __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f);
   for (int64_t i = 0; i < iterations; ++i) {
     asm volatile("" : "+v"(a), "+v"(b));

@@ -7,6 +7,7 @@
 
 #include "common/dequant.h"
 #include "common/status.h"
+#include "cpu/linear_group_pack.h"
 #include "cpu/linear_panel.h"
 #include "cpu/weight_buffer.h"
 #include "scalellm.h"
@@ -31,9 +32,23 @@ struct Panel {
 Encoding choose_encoding(const TensorView& part, int32_t weight_format) {
   if (weight_format == SL_WEIGHTS_F32) return kEncodingF32;
   if (weight_format == SL_WEIGHTS_BF16) return kEncodingBF16;
+  const bool quantized = block_shape(part.dtype).values > 1;
+  if (quantized || weight_format == SL_WEIGHTS_INT8) return group_encoding(part.dtype);
   if (part.scale_kind == SL_SCALE_NONE && part.dtype == SL_BF16) return kEncodingBF16;
   if (part.scale_kind == SL_SCALE_NONE && part.dtype == SL_F16) return kEncodingF16;
   return kEncodingF32;
+}
+
+// Parts share their activations, so quantised parts beside float ones run in float32.
+std::vector<Encoding> choose_encodings(const LinearSpec& spec) {
+  std::vector<Encoding> out;
+  for (const TensorView& part : spec.parts) out.push_back(choose_encoding(part, spec.weight_format));
+  const auto is_float = [](Encoding encoding) { return act_kind(encoding) == kActF32; };
+  if (!std::any_of(out.begin(), out.end(), is_float)) return out;
+  for (Encoding& encoding : out) {
+    if (!is_float(encoding)) encoding = kEncodingF32;
+  }
+  return out;
 }
 
 void check(bool ok, const char* message) {
@@ -75,7 +90,10 @@ class PanelLinear final : public Linear {
     });
   }
 
-  void prepare(const float* x, uint8_t* acts) const override { std::memcpy(acts, x, size_t(cols_) * 4); }
+  void prepare(const float* x, uint8_t* acts) const override {
+    if (act_layout_.kind == kActGroups) return kernels_.groups->prepare(x, cols_, acts);
+    std::memcpy(acts, x, size_t(cols_) * 4);
+  }
 
   void run(Member& member, const uint8_t* acts, int64_t tokens, float* y, int64_t y_stride, Store store,
            const float* bias) const override {
@@ -107,13 +125,18 @@ class PanelLinear final : public Linear {
   // Panels in the order of use: part after part; gate and up alternate.
   void lay_out(const LinearSpec& spec) {
     int64_t row = 0;
-    for (const TensorView& part : spec.parts) {
+    const std::vector<Encoding> encodings = choose_encodings(spec);
+    for (size_t i = 0; i < encodings.size(); ++i) {
+      const TensorView& part = spec.parts[i];
+      const Encoding encoding = encodings[i];
+      const MultiplyPanel multiply = encoding < kNumFloatEncodings
+                                         ? kernels_.multiply_floats[encoding]
+                                         : kernels_.groups->multiply[encoding - kNumFloatEncodings];
       parts_.push_back({gated_ ? 0 : row, int64_t(panels_.size())});
-      const Encoding encoding = choose_encoding(part, spec.weight_format);
       for (int64_t r = 0; r < part.rows; r += kPanelRows) {
         const int64_t rows = std::min<int64_t>(kPanelRows, part.rows - r);
         panels_.push_back(
-            {nullptr, kernels_.multiply[encoding], encoding, int32_t((gated_ ? 0 : row) + r), int32_t(rows)});
+            {nullptr, multiply, encoding, int32_t((gated_ ? 0 : row) + r), int32_t(rows)});
       }
       row += part.rows;
     }

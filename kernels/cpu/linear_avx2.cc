@@ -11,6 +11,7 @@ const PanelKernels kPanelKernelsAvx2 = {
         SL_VEC::multiply_float<SL_VEC::F16Column>,
         SL_VEC::multiply_float<SL_VEC::BF16Column>,
     },
+    &kGroupKernelsAvx2,
     SL_VEC::store_panel,
     SL_VEC::store_gated_panel,
 };

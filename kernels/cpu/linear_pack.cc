@@ -2,6 +2,8 @@
 #include <vector>
 
 #include "common/dequant.h"
+#include "cpu/linear_group.h"
+#include "cpu/linear_group_pack.h"
 #include "cpu/linear_panel.h"
 
 namespace scalellm {
@@ -46,23 +48,25 @@ void unpack_floats(Encoding encoding, const uint8_t* panel, int64_t cols, int r,
 
 }  // namespace
 
-ActKind act_kind(Encoding) {
-  return kActF32;
-}
+ActKind act_kind(Encoding encoding) { return encoding < kNumFloatEncodings ? kActF32 : kActGroups; }
 
-int64_t act_bytes(ActKind, int64_t cols) {
+int64_t act_bytes(ActKind kind, int64_t cols) {
+  if (kind == kActGroups) return num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
   return round_up(cols * 4, 64);
 }
 
 int64_t panel_bytes(Encoding encoding, int64_t cols) {
+  if (encoding >= kNumFloatEncodings) return group_panel_bytes(encoding, cols);
   return round_up(cols * kPanelRows * float_bytes(encoding), 64);
 }
 
 void pack_panel(Encoding encoding, const TensorView& tensor, int64_t first, int rows, uint8_t* panel) {
+  if (encoding >= kNumFloatEncodings) return pack_group_panel(encoding, tensor, first, rows, panel);
   pack_floats(encoding, tensor, first, rows, panel);
 }
 
 void unpack_panel_row(Encoding encoding, const uint8_t* panel, int64_t cols, int r, float* out) {
+  if (encoding >= kNumFloatEncodings) return unpack_group_row(encoding, panel, cols, r, out);
   unpack_floats(encoding, panel, cols, r, out);
 }
 

@@ -16,11 +16,20 @@ enum Encoding : int32_t {
   kEncodingF32,   // float32 [cols][16]
   kEncodingF16,   // binary16 [cols][16]
   kEncodingBF16,  // bfloat16 [cols][16]
+  kNumFloatEncodings,
+  kEncodingU4 = kNumFloatEncodings,  // the group formats of linear_group.h, in its order
+  kEncodingU4Min,
+  kEncodingK4,
+  kEncodingI8,
+  kEncodingI8Min,
+  kEncodingI8Half,
   kNumEncodings,
 };
+constexpr int kNumGroupEncodings = kNumEncodings - kNumFloatEncodings;
 
 enum ActKind : int32_t {
-  kActF32,  // float32[cols]
+  kActF32,     // float32[cols]
+  kActGroups,  // ActGroup[], linear_group.h
 };
 
 // Float products are summed in blocks of this many columns, which keeps the rounding error of long rows small.
@@ -40,8 +49,14 @@ struct PanelTarget {
 };
 
 // The kernels of one instruction set.
+struct GroupKernels {
+  MultiplyPanel multiply[kNumGroupEncodings];
+  // Quantises one token's float32[cols].
+  void (*prepare)(const float* x, int64_t cols, uint8_t* acts);
+};
 struct PanelKernels {
-  MultiplyPanel multiply[kNumEncodings];
+  MultiplyPanel multiply_floats[kNumFloatEncodings];
+  const GroupKernels* groups;
   void (*store)(const float* products, int count, const PanelTarget& target);
   // silu(gate) * up, gate and up being [count][16]
   void (*store_gated)(const float* gate, const float* up, int count, const PanelTarget& target);
@@ -49,9 +64,12 @@ struct PanelKernels {
 const PanelKernels& panel_kernels(int32_t isa);  // throws StatusError for one this build lacks
 
 extern const PanelKernels kPanelKernelsPortable;
+extern const GroupKernels kGroupKernelsPortable;
 #if defined(__x86_64__)
 extern const PanelKernels kPanelKernelsAvx2;
 extern const PanelKernels kPanelKernelsAvx512;
+extern const GroupKernels kGroupKernelsAvx2;
+extern const GroupKernels kGroupKernelsAvx512;
 #endif
 
 ActKind act_kind(Encoding encoding);

@@ -10,6 +10,7 @@ const PanelKernels kPanelKernelsPortable = {
         SL_VEC::multiply_float<SL_VEC::F16Column>,
         SL_VEC::multiply_float<SL_VEC::BF16Column>,
     },
+    &kGroupKernelsPortable,
     SL_VEC::store_panel,
     SL_VEC::store_gated_panel,
 };

@@ -1,0 +1,153 @@
+// Group-quantised panel kernels for AVX-512 with VNNI and BF16.
+//
+// On Zen 4 vpdpbusd, float multiplies and fused multiply-adds share two 256-bit pipes, so a group of 16 rows and 32 columns
+// costs 8 + 3 issues a token, 11.5 with a min, and the peak of this file is 8 / 11.5 of vpdpbusd's. Everything else
+// (conversions, integer and logical operations) runs beside them on the other two pipes.
+#include <immintrin.h>
+
+#include "cpu/linear_group.h"
+
+namespace scalellm {
+namespace {
+
+#define SL_INLINE static inline __attribute__((always_inline))
+
+SL_INLINE __m512i broadcast(const void* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return _mm512_set1_epi32(word);
+}
+
+template <class Format>
+SL_INLINE __m512 load_scale(const uint8_t* p) {
+  if constexpr (Format::kWide) return _mm512_load_ps(p);
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+// The eight operands of a group: columns 4j .. 4j + 3 of every row. The last four of 4-bit codes are times 16.
+template <class Format>
+SL_INLINE void load_codes(const uint8_t* p, __m512i* codes) {
+  if constexpr (Format::kBits == 8) {
+    for (int j = 0; j < 8; ++j) codes[j] = _mm512_load_si512(p + 64 * j);
+  } else {
+    const __m512i low = _mm512_set1_epi8(0x0f), high = _mm512_set1_epi8(int8_t(0xf0));
+    for (int j = 0; j < 4; ++j) {
+      const __m512i both = _mm512_load_si512(p + 64 * j);
+      codes[j] = _mm512_and_si512(both, low);
+      codes[j + 4] = _mm512_and_si512(both, high);
+    }
+  }
+}
+
+// min + zero * scale of both groups of a pair as bfloat16, rounded to nearest.
+template <class Format>
+SL_INLINE __m512bh load_mins(const uint8_t* pair) {
+  const __m512 zero = _mm512_set1_ps(Format::kZero);
+  __m512 min[2];
+  for (int g = 0; g < 2; ++g) {
+    min[g] = _mm512_fmadd_ps(zero, load_scale<Format>(pair + Format::kScaleOffset + g * Format::kScaleBytes),
+                             load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes));
+  }
+  const __m512i round = _mm512_set1_epi32(0x8000);
+  const __m512i first = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(min[0]), round), 16);
+  const __m512i second = _mm512_add_epi32(_mm512_castps_si512(min[1]), round);
+  return (__m512bh)_mm512_mask_blend_epi16(0xaaaaaaaa, first, second);
+}
+
+template <class Format>
+SL_INLINE __m512 add_group(__m512 sum, const __m512i* codes, const __m512* scale, const ActGroup* a) {
+  constexpr bool kNibbles = Format::kBits == 4;
+  __m512i dot0 = _mm512_set1_epi32(kNibbles ? a->zero4 : a->zero8[0]);
+  __m512i dot1 = _mm512_set1_epi32(a->zero8[1]);
+  for (int j = 0; j < 4; ++j) {
+    dot0 = _mm512_dpbusd_epi32(dot0, codes[j], broadcast(a->q + 4 * j));
+    dot1 = _mm512_dpbusd_epi32(dot1, codes[j + 4], broadcast(a->q + 16 + 4 * j));
+  }
+  const __m512 scale1 = _mm512_set1_ps(kNibbles ? a->scale_high : a->scale[1]);
+  const __m512 first = _mm512_mul_ps(_mm512_cvtepi32_ps(dot0), _mm512_set1_ps(a->scale[0]));
+  if constexpr (Format::kHalves) {
+    const __m512 second = _mm512_mul_ps(_mm512_cvtepi32_ps(dot1), scale1);
+    return _mm512_fmadd_ps(second, scale[1], _mm512_fmadd_ps(first, scale[0], sum));
+  } else {
+    return _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(dot1), scale1, first), scale[0], sum);
+  }
+}
+
+// Adds group g of a pair to every token's sum.
+template <class Format, int kCount>
+SL_INLINE void add_group_tokens(const uint8_t* pair, int g, const uint8_t* const* acts, int64_t at, __m512* sum) {
+  __m512i codes[8];
+  load_codes<Format>(pair + g * Format::kCodeBytes, codes);
+  __m512 scale[2];
+  const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
+  scale[0] = load_scale<Format>(scales);
+  scale[1] = Format::kHalves ? load_scale<Format>(scales + Format::kScaleBytes / 2) : scale[0];
+  // Pointers to tokens are read where they are used: the compiler would keep them in vector registers.
+  asm volatile("" : : : "memory");
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+    sum[i] = add_group<Format>(sum[i], codes, scale, reinterpret_cast<const ActGroup*>(acts[i] + at) + g);
+  }
+}
+
+template <class Format, int kCount>
+static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, float* out) {
+  __m512 sum[kCount];
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) sum[i] = _mm512_setzero_ps();
+  const int64_t end = num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
+  for (int64_t at = 0; at < end; at += 2 * sizeof(ActGroup), panel += Format::kPairBytes) {
+    add_group_tokens<Format, kCount>(panel, 0, acts, at, sum);
+    add_group_tokens<Format, kCount>(panel, 1, acts, at, sum);
+    if constexpr (Format::kMin) {
+      const __m512bh mins = load_mins<Format>(panel);
+      asm volatile("" : : : "memory");
+#pragma GCC unroll 16
+      for (int i = 0; i < kCount; ++i) {
+        const ActGroup* a = reinterpret_cast<const ActGroup*>(acts[i] + at);
+        sum[i] = _mm512_dpbf16_ps(sum[i], mins, (__m512bh)_mm512_set1_epi32(int32_t(a->sum_pair)));
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) _mm512_store_ps(out + i * kPanelRows, sum[i]);
+}
+
+template <class Format, int kCount = kTokenBlock>
+static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
+  if (count == kCount) return multiply_tokens<Format, kCount>(panel, cols, acts, out);
+  if constexpr (kCount > 1) multiply<Format, kCount - 1>(panel, cols, acts, count, out);
+}
+
+// Rounds half a group to int8 and returns the sum of the integers.
+SL_INLINE int32_t quantize_half(__m512 x, int8_t* q, float* scale) {
+  const float most = _mm512_reduce_max_ps(_mm512_abs_ps(x));
+  const bool zero = !(most > kLeastAct);
+  *scale = zero ? 0.0f : most / 127.0f;
+  const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(zero ? 0.0f : 127.0f / most)));
+  _mm_store_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(rounded));
+  return _mm512_reduce_add_epi32(rounded);
+}
+
+void prepare(const float* x, int64_t cols, uint8_t* acts) {
+  ActGroup* group = reinterpret_cast<ActGroup*>(acts);
+  for (int64_t first = 0; first < num_pairs(cols) * kPairCols; first += kGroup, ++group) {
+    int32_t sums[2];
+    for (int h = 0; h < 2; ++h) {
+      const int64_t at = first + h * kGroupHalf, left = cols - at;
+      const __mmask16 mask = left >= 16 ? __mmask16(0xffff) : left > 0 ? __mmask16((1u << left) - 1) : __mmask16(0);
+      sums[h] = quantize_half(_mm512_maskz_loadu_ps(mask, x + at), group->q + h * kGroupHalf, &group->scale[h]);
+    }
+    finish_act_group(sums, first % kPairCols != 0, group);
+  }
+}
+
+}  // namespace
+
+const GroupKernels kGroupKernelsAvx512 = {
+    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatK4>, multiply<FormatI8>, multiply<FormatI8Min>,
+     multiply<FormatI8Half>},
+    prepare,
+};
+
+}  // namespace scalellm

@@ -1,0 +1,175 @@
+// Packing of group-quantised panels: a row's codes and scales in one normal form (common/dequant.h), then laid out by format.
+#include "cpu/linear_group_pack.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "common/dequant.h"
+#include "cpu/linear_group.h"
+#include "scalellm.h"
+
+namespace scalellm {
+namespace {
+
+// One row, padded with zero weights to whole pairs.
+struct RowCodes {
+  explicit RowCodes(int64_t cols)
+      : code(size_t(num_pairs(cols) * kPairCols)), scale(code.size() / kGroupHalf), min(scale.size()) {}
+  std::vector<uint8_t> code;
+  std::vector<float> scale, min;
+};
+
+// What is added to a code of the storage type to make the stored byte of 8-bit formats, whose zero is 128.
+int stored_shift(int32_t dtype) {
+  switch (dtype) {
+    case SL_Q5_0:
+    case SL_Q5_1:
+    case SL_Q5_K: return 128 - 16;
+    case SL_Q6_K: return 128 - 32;
+  }
+  return 0;
+}
+
+// The smallest binary16 not below value, so that a group's largest weight keeps a code of at most 127.
+float f16_above(float value) {
+  uint16_t half = float_to_f16(value);
+  if (f16_to_float(half) < value) ++half;
+  return f16_to_float(half);
+}
+
+// Floats to int8 in groups of 32, as Q8_0 would have them.
+void quantize_row(const TensorView& tensor, int64_t row, RowCodes& out) {
+  std::vector<float> x(out.code.size());
+  read_row(tensor, row, x.data());
+  for (size_t first = 0; first < x.size(); first += kGroup) {
+    float most = 0;
+    for (size_t i = first; i < first + kGroup; ++i) most = std::max(most, std::fabs(x[i]));
+    const float scale = f16_above(most / 127.0f);
+    for (size_t h = 0; h < 2; ++h) {
+      out.scale[first / kGroupHalf + h] = scale;
+      out.min[first / kGroupHalf + h] = -128 * scale;
+    }
+    for (size_t i = first; i < first + kGroup; ++i) {
+      const float q = scale > 0 ? std::nearbyint(x[i] / scale) : 0.0f;
+      out.code[i] = uint8_t(int(std::clamp(q, -127.0f, 127.0f)) + 128);
+    }
+  }
+}
+
+void read_codes(const TensorView& tensor, int64_t row, RowCodes& out) {
+  if (block_shape(tensor.dtype).values == 1) return quantize_row(tensor, row, out);
+  const uint8_t* data = tensor.data + source_row(tensor, row) * stored_bytes(tensor.dtype, tensor.cols);
+  decode_codes(tensor.dtype, data, tensor.cols, {out.code.data(), out.scale.data(), out.min.data()});
+  const int shift = stored_shift(tensor.dtype);
+  for (int64_t i = 0; i < tensor.cols; ++i) out.code[size_t(i)] = uint8_t(out.code[size_t(i)] + shift);
+}
+
+template <class Format>
+void store_scale(float value, uint8_t* p, int r) {
+  if constexpr (Format::kWide) {
+    reinterpret_cast<float*>(p)[r] = value;
+  } else {
+    reinterpret_cast<uint16_t*>(p)[r] = float_to_f16(value);
+  }
+}
+
+template <class Format>
+float load_scale(const uint8_t* p, int r) {
+  if constexpr (Format::kWide) return reinterpret_cast<const float*>(p)[r];
+  return f16_to_float(reinterpret_cast<const uint16_t*>(p)[r]);
+}
+
+template <class Format>
+struct Packer {
+  static int64_t bytes(int64_t cols) { return num_pairs(cols) * Format::kPairBytes; }
+
+  static void pack_codes(const uint8_t* code, int r, uint8_t* lines) {
+    for (int j = 0; j < Format::kCodeBytes / 64; ++j) {
+      for (int i = 0; i < 4; ++i) {
+        const int k = 4 * j + i;
+        lines[64 * j + 4 * r + i] = Format::kBits == 4 ? uint8_t(code[k] | code[k + 16] << 4) : code[k];
+      }
+    }
+  }
+
+  static int code_at(const uint8_t* lines, int r, int k) {
+    if (Format::kBits == 8) return lines[64 * (k / 4) + 4 * r + k % 4];
+    return lines[64 * (k % 16 / 4) + 4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15;
+  }
+
+  static void pack_row(const RowCodes& row, int r, uint8_t* panel) {
+    for (size_t at = 0; at < row.code.size(); at += kGroup) {
+      uint8_t* pair = panel + at / kPairCols * Format::kPairBytes;
+      const size_t g = at / kGroup % 2, half = at / kGroupHalf;
+      pack_codes(&row.code[at], r, pair + g * Format::kCodeBytes);
+      uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
+      store_scale<Format>(row.scale[half], scales, r);
+      if (Format::kHalves) store_scale<Format>(row.scale[half + 1], scales + Format::kScaleBytes / 2, r);
+      if (Format::kMin) store_scale<Format>(row.min[half], pair + Format::kMinOffset + g * Format::kScaleBytes, r);
+    }
+  }
+
+  static void unpack_row(const uint8_t* panel, int64_t cols, int r, float* out) {
+    constexpr int kImplied = Format::kBits == 4 ? 8 : 128;        // zero of formats without a min
+    constexpr int kShift = Format::kBits == 4 ? 0 : 128 - Format::kZero;  // of formats with one
+    for (int64_t k = 0; k < cols; ++k) {
+      const uint8_t* pair = panel + k / kPairCols * Format::kPairBytes;
+      const int64_t g = k / kGroup % 2;
+      const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
+      if (Format::kHalves && k % kGroup >= kGroupHalf) scales += Format::kScaleBytes / 2;
+      const float scale = load_scale<Format>(scales, r);
+      const int code = code_at(pair + g * Format::kCodeBytes, r, int(k % kGroup));
+      if (Format::kMin) {
+        out[k] = scale * float(code - kShift) + load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes, r);
+      } else {
+        out[k] = scale * float(code - kImplied);
+      }
+    }
+  }
+};
+
+// Calls visit(Packer<Format>) for an encoding's format.
+template <class F>
+auto with_packer(Encoding encoding, F&& visit) {
+  switch (encoding) {
+    case kEncodingU4: return visit(Packer<FormatU4>());
+    case kEncodingU4Min: return visit(Packer<FormatU4Min>());
+    case kEncodingK4: return visit(Packer<FormatK4>());
+    case kEncodingI8Min: return visit(Packer<FormatI8Min>());
+    case kEncodingI8Half: return visit(Packer<FormatI8Half>());
+    default: return visit(Packer<FormatI8>());
+  }
+}
+
+}  // namespace
+
+int64_t group_panel_bytes(Encoding encoding, int64_t cols) {
+  return with_packer(encoding, [&](auto packer) { return packer.bytes(cols); });
+}
+
+void pack_group_panel(Encoding encoding, const TensorView& tensor, int64_t first, int rows, uint8_t* panel) {
+  RowCodes row(tensor.cols);
+  for (int r = 0; r < rows; ++r) {
+    read_codes(tensor, first + r, row);
+    with_packer(encoding, [&](auto packer) { packer.pack_row(row, r, panel); });
+  }
+}
+
+void unpack_group_row(Encoding encoding, const uint8_t* panel, int64_t cols, int r, float* out) {
+  with_packer(encoding, [&](auto packer) { packer.unpack_row(panel, cols, r, out); });
+}
+
+Encoding group_encoding(int32_t dtype) {
+  switch (dtype) {
+    case SL_Q4_0: return kEncodingU4;
+    case SL_Q4_1: return kEncodingU4Min;
+    case SL_Q4_K: return kEncodingK4;
+    case SL_Q5_1:
+    case SL_Q5_K: return kEncodingI8Min;
+    case SL_Q6_K: return kEncodingI8Half;
+  }
+  return kEncodingI8;
+}
+
+}  // namespace scalellm
