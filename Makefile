@@ -88,6 +88,17 @@ check: $(DEPS) ## Type checks, lint and format checks
 	node_modules/.bin/biome check --error-on-warnings src test bench
 	node_modules/.bin/clang-format --dry-run --Werror $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
 
+.PHONY: proto
+proto: $(DEPS) ## Regenerate src/gen from proto/ (no network needed)
+	cd proto && ../node_modules/.bin/buf lint && ../node_modules/.bin/buf generate
+
+bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peers/package-lock.json
+	cd bench/peers && npm ci
+
+.PHONY: bench-cpu
+bench-cpu: $(DEPS) native bench/peers/node_modules/.package-lock.json ## Our CPU engine beside llama.cpp, interleaved (ARGS="--rounds 9")
+	$(BUN) bench/cpu-vs-llama.ts $(ARGS)
+
 .PHONY: format
 format: $(DEPS) ## Format all code
 	node_modules/.bin/biome check --write src test bench

@@ -1,0 +1,132 @@
+/**
+ * Our CPU engine and llama.cpp on the same file and threads, interleaved in one run.
+ *
+ *   bun bench/cpu-vs-llama.ts [--model FILE.gguf] [--rounds 5] [--threads N] [--streams 1,4,16,64] [--json FILE]
+ *
+ * Each round measures the machine's limits and then, for every measurement, both sides one after the other, taking turns
+ * at being first. Needs `npm ci` in bench/peers (make bench-cpu does it).
+ */
+import { parseArgs } from "node:util";
+import { locateLibrary } from "../src/backend/library.ts";
+import { createNativeEngine } from "../src/backend/native-backend.ts";
+import { loadNativeModel } from "../src/backend/native-model.ts";
+import { measureLimits, probe } from "../src/backend/probe.ts";
+import { systemClock } from "../src/core/clock.ts";
+import { openModel } from "../src/model/open-model.ts";
+import { describeRequest, type MeasurementRequest } from "./cpu/measurement.ts";
+import { PeerSide } from "./cpu/peer-side.ts";
+import { ScaleLlmSide } from "./cpu/scalellm-side.ts";
+import { type Figure, type Round, type Summary, summariseRounds } from "./cpu/summarise-rounds.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: "string", default: "models/SmolLM2-135M-Instruct.Q4_1.gguf" },
+    rounds: { type: "string", default: "5" },
+    threads: { type: "string", default: "0" },
+    streams: { type: "string", default: "1,4,16,64" },
+    "decode-tokens": { type: "string", default: "64" },
+    "prefill-tokens": { type: "string", default: "512" },
+    json: { type: "string" },
+  },
+});
+
+/** Context that every stream starts its decode with. */
+const PROMPT_TOKENS = 32;
+const BLOCK_TOKENS = 32;
+
+const streams = options.streams.split(",").map(Number);
+const decodeTokens = Number(options["decode-tokens"]);
+const prefillTokens = Number(options["prefill-tokens"]);
+const requests: MeasurementRequest[] = [
+  ...streams.map((count) => ({
+    kind: "decode" as const,
+    streams: count,
+    promptTokens: PROMPT_TOKENS,
+    // As many tokens in all would be unfair to nobody, but long: a step of 64 streams takes as long as a dozen alone.
+    tokens: Math.max(8, Math.ceil(decodeTokens / Math.sqrt(count))),
+  })),
+  { kind: "prefill", tokens: prefillTokens },
+];
+
+const libraryPath = await locateLibrary();
+const machine = probe(libraryPath);
+const threads = Number(options.threads) || machine.numCores;
+const maxNumSeqs = Math.max(...streams);
+const maxModelLen = Math.max(PROMPT_TOKENS + decodeTokens, prefillTokens) + 1;
+const model = loadNativeModel(openModel(options.model).plan, {
+  libraryPath,
+  weightFormat: "auto",
+  numThreads: threads,
+});
+const backend = createNativeEngine(model, {
+  numThreads: threads,
+  blockSize: BLOCK_TOKENS,
+  numBlocks: maxNumSeqs * Math.ceil(maxModelLen / BLOCK_TOKENS),
+  // llama.cpp's default.
+  kvDtype: "float16",
+  maxNumSeqs,
+  maxBatchedTokens: Math.max(prefillTokens, maxNumSeqs),
+  maxLogitRows: maxNumSeqs,
+  maxModelLen,
+});
+const ours = new ScaleLlmSide(backend, systemClock);
+const peer = await PeerSide.start(["node", `${import.meta.dir}/peers/llama-cpp.mjs`, options.model, String(threads)]);
+process.stderr.write(`${machine.cpuName}, ${threads} threads, ${model.info.isa}; peer: ${peer.name}\n`);
+
+const work = new Map<MeasurementRequest, { bytes: number; ops: number }>();
+const rounds = new Map<MeasurementRequest, Round[]>();
+for (const request of requests) {
+  // Warms both sides up, too.
+  work.set(request, await ours.workOf(request));
+  await peer.measure(request);
+  rounds.set(request, []);
+}
+for (let round = 0; round < Number(options.rounds); round++) {
+  const limits = measureLimits(libraryPath, "auto", threads);
+  for (const request of requests) {
+    const first = round % 2 === 0 ? ours : peer;
+    const second = first === ours ? peer : ours;
+    const a = await first.measure(request);
+    const b = await second.measure(request);
+    rounds.get(request)!.push(first === ours ? { ours: a, peer: b, limits } : { ours: b, peer: a, limits });
+  }
+  process.stderr.write(`round ${round + 1} of ${options.rounds}\n`);
+}
+await peer.close();
+await ours.close();
+
+const summaries = requests.map((request) => ({
+  request,
+  summary: summariseRounds(rounds.get(request)!, work.get(request)!),
+}));
+printTable(summaries);
+if (options.json !== undefined) {
+  const sides = { model: options.model, threads, cpu: machine.cpuName, isa: model.info.isa, peer: peer.name };
+  const raw = requests.map((request) => ({ request, work: work.get(request), rounds: rounds.get(request) }));
+  await Bun.write(options.json, `${JSON.stringify({ ...sides, summaries, raw }, undefined, 2)}\n`);
+}
+process.exit(0);
+
+function printTable(rows: ReadonlyArray<{ request: MeasurementRequest; summary: Summary }>): void {
+  const span = ({ median, min, max }: Figure, digits: number): string =>
+    `${median.toFixed(digits)} (${min.toFixed(digits)}-${max.toFixed(digits)})`;
+  const percent = (figure: Figure): string => `${(figure.median * 100).toFixed(0)}%`;
+  const header = ["", "ours tok/s", "peer tok/s", "ratio", "CPU ms/tok ours, peer", "of read bw", "of int8 peak"];
+  const cells = rows.map(({ request, summary }) => [
+    describeRequest(request),
+    span(summary.ours, 1),
+    span(summary.peer, 1),
+    span(summary.ratio, 2),
+    `${summary.oursCpuMs.median.toFixed(2)}, ${summary.peerCpuMs.median.toFixed(2)}`,
+    percent(summary.readShare),
+    percent(summary.computeShare),
+  ]);
+  const widths = header.map((_, i) => Math.max(...[header, ...cells].map((row) => row[i]!.length)));
+  for (const row of [header, ...cells])
+    console.log(
+      row
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join("  ")
+        .trimEnd(),
+    );
+}

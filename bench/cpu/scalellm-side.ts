@@ -1,0 +1,112 @@
+import type { Backend, BackendProfile } from "../../src/backend/backend.ts";
+import type { Clock } from "../../src/core/clock.ts";
+import type { Measurement, MeasurementRequest, Side } from "./measurement.ts";
+import { buildStep, type SequenceChunk } from "./step-builder.ts";
+
+const GREEDY = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  seed: 0,
+  minTokens: 0,
+  stopIds: [],
+  logitBias: [],
+  promptTokens: new Int32Array(0),
+  outputTokens: new Int32Array(0),
+};
+
+/**
+ * Our engine in this process, below the scheduler: steps go straight to the backend, as a peer's worker calls its own
+ * engine. A step samples every stream (greedy), which the peers' steps do not.
+ */
+export class ScaleLlmSide implements Side {
+  readonly name = "scalellm";
+  private readonly result: Int32Array;
+
+  constructor(
+    private readonly backend: Backend,
+    private readonly clock: Clock,
+  ) {
+    this.result = new Int32Array(3 * backend.info.maxNumSeqs);
+  }
+
+  async measure(request: MeasurementRequest): Promise<Measurement> {
+    return request.kind === "decode" ? this.decode(request) : this.prefill(request.tokens);
+  }
+
+  /** Bytes the engine has to read and multiply-adds it has to do for a request, as the engine itself counts them. */
+  async workOf(request: MeasurementRequest): Promise<{ bytes: number; ops: number }> {
+    // A decode's prompts are not part of what is timed: the difference of two lengths leaves the steps.
+    const total = async (each: MeasurementRequest): Promise<{ bytes: number; ops: number }> => {
+      const before = totals(this.backend.profile(true));
+      await this.measure(each);
+      const after = totals(this.backend.profile(false));
+      return { bytes: after.bytes - before.bytes, ops: after.ops - before.ops };
+    };
+    const whole = await total(request);
+    if (request.kind === "prefill") return whole;
+    const prompts = await total({ ...request, tokens: 0 });
+    return { bytes: whole.bytes - prompts.bytes, ops: whole.ops - prompts.ops };
+  }
+
+  async close(): Promise<void> {
+    this.backend.close();
+  }
+
+  private decode(request: Extract<MeasurementRequest, { kind: "decode" }>): Measurement {
+    const { streams, promptTokens, tokens } = request;
+    for (let sequence = 0; sequence < streams; sequence++) {
+      this.backend.setSlot(sequence, GREEDY);
+      this.run([{ sequence, start: 0, inputIds: this.prompt(sequence, promptTokens) }]);
+    }
+    const sequences = Array.from({ length: streams }, (_, sequence) => sequence);
+    return this.timed(streams * tokens, () => {
+      for (let step = 0; step < tokens; step++) {
+        const start = promptTokens + step;
+        this.run(sequences.map((sequence) => ({ sequence, start, inputIds: [-1 - sequence] })));
+      }
+    });
+  }
+
+  private prefill(tokens: number): Measurement {
+    this.backend.setSlot(0, GREEDY);
+    const inputIds = this.prompt(0, tokens);
+    const { maxBatchedTokens } = this.backend.info;
+    return this.timed(tokens, () => {
+      for (let start = 0; start < tokens; start += maxBatchedTokens) {
+        this.run([{ sequence: 0, start, inputIds: inputIds.subarray(start, start + maxBatchedTokens) }]);
+      }
+    });
+  }
+
+  private run(chunks: readonly SequenceChunk[]): void {
+    const { info } = this.backend;
+    const blocksPerSequence = Math.floor(info.numBlocks / info.maxNumSeqs);
+    const step = buildStep(chunks, info, blocksPerSequence);
+    this.backend.wait(this.backend.submit(step), this.result.subarray(0, 3 * chunks.length));
+  }
+
+  /** Ids that look like text: spread over the vocabulary, without the control tokens at its start. */
+  private prompt(seed: number, length: number): Int32Array {
+    const spread = this.backend.info.vocabSize - 2000;
+    return Int32Array.from({ length }, (_, i) => 1000 + (((i + seed) * 7919) % spread));
+  }
+
+  private timed(tokens: number, run: () => void): Measurement {
+    const cpu = process.cpuUsage();
+    const startedMs = this.clock.nowMs();
+    run();
+    const seconds = (this.clock.nowMs() - startedMs) / 1000;
+    const { user, system } = process.cpuUsage(cpu);
+    return { tokens, seconds, cpuSeconds: (user + system) / 1e6, tokensPerS: tokens / seconds };
+  }
+}
+
+function totals({ stages }: BackendProfile): { bytes: number; ops: number } {
+  const all = Object.values(stages);
+  return { bytes: all.reduce((sum, s) => sum + s.bytes, 0), ops: all.reduce((sum, s) => sum + s.ops, 0) };
+}

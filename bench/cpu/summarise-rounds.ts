@@ -1,0 +1,56 @@
+import type { MachineLimits } from "../../src/backend/probe.ts";
+import { quantileOfSorted, sortedCopy } from "../../src/bench/stats/distribution.ts";
+import type { Measurement } from "./measurement.ts";
+
+/** One round of one measurement: both sides within seconds of each other, and the machine's limits just before. */
+export interface Round {
+  readonly ours: Measurement;
+  readonly peer: Measurement;
+  readonly limits: MachineLimits;
+}
+
+/** What a measurement must read and compute; see ScaleLlmSide.workOf. */
+export interface Work {
+  readonly bytes: number;
+  readonly ops: number;
+}
+
+/** Medians over the rounds, with least and greatest. */
+export interface Figure {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface Summary {
+  /** Tokens/s. */
+  readonly ours: Figure;
+  readonly peer: Figure;
+  /** Ours over the peer's, by round: neighbours on the machine disturb both sides of a round alike. */
+  readonly ratio: Figure;
+  /** CPU milliseconds a token. */
+  readonly oursCpuMs: Figure;
+  readonly peerCpuMs: Figure;
+  /** Bytes read over what the machine can stream in the time, 0..1. */
+  readonly readShare: Figure;
+  /** Multiply-adds over the machine's int8 peak in the time, 0..1. */
+  readonly computeShare: Figure;
+}
+
+export function figureOf(values: readonly number[]): Figure {
+  const sorted = sortedCopy(values);
+  return { median: quantileOfSorted(sorted, 0.5), min: sorted[0]!, max: sorted.at(-1)! };
+}
+
+export function summariseRounds(rounds: readonly Round[], work: Work): Summary {
+  const figure = (of: (round: Round) => number): Figure => figureOf(rounds.map(of));
+  return {
+    ours: figure(({ ours }) => ours.tokensPerS),
+    peer: figure(({ peer }) => peer.tokensPerS),
+    ratio: figure(({ ours, peer }) => ours.tokensPerS / peer.tokensPerS),
+    oursCpuMs: figure(({ ours }) => (ours.cpuSeconds * 1000) / ours.tokens),
+    peerCpuMs: figure(({ peer }) => (peer.cpuSeconds * 1000) / peer.tokens),
+    readShare: figure(({ ours, limits }) => work.bytes / ours.seconds / limits.readBytesPerS),
+    computeShare: figure(({ ours, limits }) => work.ops / ours.seconds / limits.int8MacsPerS),
+  };
+}

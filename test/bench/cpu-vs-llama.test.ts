@@ -1,0 +1,141 @@
+import { expect, test } from "bun:test";
+import { PeerSide } from "../../bench/cpu/peer-side.ts";
+import { ScaleLlmSide } from "../../bench/cpu/scalellm-side.ts";
+import { summariseRounds } from "../../bench/cpu/summarise-rounds.ts";
+import { ABI_VERSION, STEP } from "../../src/backend/abi.ts";
+import type { Backend, BackendInfo, BackendProfile } from "../../src/backend/backend.ts";
+import { systemClock } from "../../src/core/clock.ts";
+
+/** Reads each step back by the header's own offsets, and follows what every sequence has in its KV. */
+class CheckingBackend implements Backend {
+  readonly info: BackendInfo = {
+    name: "fake",
+    device: "none",
+    vocabSize: 10_000,
+    maxModelLen: 64,
+    blockSize: 8,
+    numBlocks: 32,
+    maxNumSeqs: 4,
+    maxBatchedTokens: 16,
+    maxLogitRows: 4,
+    kvBlockBytes: 1,
+    weightBytes: 1,
+    numThreads: 1,
+    slidingWindow: 0,
+  };
+  /** KV slot to [sequence, position], by the tables the steps give. */
+  readonly written = new Map<number, string>();
+  readonly shapes: string[] = [];
+  private readonly contexts = new Map<number, number>();
+  private tokens = 0;
+
+  setSlot(slot: number): void {
+    this.contexts.set(slot, 0);
+  }
+
+  submit(step: Int32Array): number {
+    const [T, S, R, B] = [STEP.numTokens, STEP.numSeqs, STEP.numRows, STEP.tableStride].map((word) => step[word]!);
+    expect([step[STEP.version], step[STEP.numCopies]]).toEqual([ABI_VERSION, 0]);
+    let at: number = STEP.headerWords;
+    const take = (length: number): number[] => [...step.subarray(at, (at += length))];
+    const [ids, positions, mapping] = [take(T!), take(T!), take(T!)];
+    const [cu, lens, tables] = [take(S! + 1), take(S!), take(S! * B!)];
+    const [rowTokens, rowSlots, targets, tops, drafts] = [take(R!), take(R!), take(R!), take(R!), take(R!)];
+    expect([at, step[STEP.numWords]]).toEqual([step.length, step.length]);
+    expect([R, cu[0], cu.at(-1)]).toEqual([S, 0, T]);
+    for (const column of [targets, tops, drafts]) expect(column.every((value) => value === -1)).toBe(true);
+    for (let s = 0; s < S!; s++) {
+      const slot = rowSlots[s]!;
+      expect(rowTokens[s]).toBe(cu[s + 1]! - 1);
+      for (let t = cu[s]!; t < cu[s + 1]!; t++) {
+        const position = positions[t]!;
+        expect(position).toBe(this.contexts.get(slot)! + t - cu[s]!);
+        const block = tables[s * B! + Math.floor(position / 8)]!;
+        expect(mapping[t]).toBe(block * 8 + (position % 8));
+        expect(mapping[t]).toBeLessThan(this.info.numBlocks * 8);
+        const owner = this.written.get(mapping[t]!);
+        expect(owner ?? `${slot}@${position}`).toBe(`${slot}@${position}`);
+        this.written.set(mapping[t]!, `${slot}@${position}`);
+        expect(ids[t] === -1 - slot || (ids[t]! >= 1000 && ids[t]! < this.info.vocabSize)).toBe(true);
+      }
+      this.contexts.set(slot, this.contexts.get(slot)! + cu[s + 1]! - cu[s]!);
+      expect(lens[s]).toBe(this.contexts.get(slot)!);
+    }
+    this.tokens += T!;
+    this.shapes.push(`${S}x${T}`);
+    return 1;
+  }
+
+  wait(_ticket: number, result: Int32Array): void {
+    result.fill(5);
+  }
+
+  reset(): void {}
+  close(): void {}
+
+  profile(): BackendProfile {
+    const stages = { qkv: { ns: 0, bytes: this.tokens * 10, ops: this.tokens * 3 } };
+    return { steps: 0, tokens: 0, stepNs: 0, idleNs: 0, stages };
+  }
+}
+
+test("decode: each stream's prompt alone, then steps of all streams", async () => {
+  const backend = new CheckingBackend();
+  const side = new ScaleLlmSide(backend, systemClock);
+  const measured = await side.measure({ kind: "decode", streams: 3, promptTokens: 10, tokens: 2 });
+  expect(measured.tokens).toBe(6);
+  expect(backend.shapes).toEqual(["1x10", "1x10", "1x10", "3x3", "3x3"]);
+  expect(backend.written.size).toBe(36);
+});
+
+test("prefill: one prompt in steps as large as allowed", async () => {
+  const backend = new CheckingBackend();
+  const side = new ScaleLlmSide(backend, systemClock);
+  await side.measure({ kind: "prefill", tokens: 40 });
+  expect(backend.shapes).toEqual(["1x16", "1x16", "1x8"]);
+});
+
+test("the work of a decode leaves out its prompts", async () => {
+  const side = new ScaleLlmSide(new CheckingBackend(), systemClock);
+  const request = { kind: "decode", streams: 3, promptTokens: 10, tokens: 2 } as const;
+  expect(await side.workOf(request)).toEqual({ bytes: 60, ops: 18 });
+  expect(await side.workOf({ kind: "prefill", tokens: 20 })).toEqual({ bytes: 200, ops: 60 });
+});
+
+test("a peer's worker is asked line by line, and its failures are errors", async () => {
+  const script = `
+    const say = (x) => process.stdout.write(JSON.stringify(x) + "\\n");
+    say({ ready: true, engine: "echo 1" });
+    let text = "";
+    for await (const chunk of process.stdin) {
+      const lines = (text + chunk).split("\\n");
+      text = lines.pop();
+      for (const line of lines) {
+        const request = JSON.parse(line);
+        say(request.tokens === 0 ? { error: "nothing to do" } : { tokens: request.tokens, seconds: 1 });
+      }
+    }`;
+  const peer = await PeerSide.start([process.execPath, "-e", script]);
+  expect(peer.name).toBe("echo 1");
+  expect(await peer.measure({ kind: "prefill", tokens: 7 })).toMatchObject({ tokens: 7, seconds: 1 });
+  await expect(peer.measure({ kind: "prefill", tokens: 0 })).rejects.toThrow("nothing to do");
+  expect(await peer.measure({ kind: "prefill", tokens: 8 })).toMatchObject({ tokens: 8 });
+  await peer.close();
+  await expect(PeerSide.start([process.execPath, "-e", "0"])).rejects.toThrow("ended");
+});
+
+test("rounds are summarised by medians; ratios are taken within a round", () => {
+  const limits = { readBytesPerS: 1000, int8MacsPerS: 4000, f32MacsPerS: 1 };
+  const measured = (tokensPerS: number, seconds: number) => ({ tokens: 10, seconds, cpuSeconds: 0.1, tokensPerS });
+  const rounds = [
+    { ours: measured(100, 1), peer: measured(50, 1), limits },
+    { ours: measured(10, 2), peer: measured(20, 1), limits },
+    { ours: measured(60, 4), peer: measured(50, 1), limits },
+  ];
+  const summary = summariseRounds(rounds, { bytes: 1000, ops: 2000 });
+  expect(summary.ours).toEqual({ median: 60, min: 10, max: 100 });
+  expect(summary.ratio).toEqual({ median: 1.2, min: 0.5, max: 2 });
+  expect(summary.readShare).toEqual({ median: 0.5, min: 0.25, max: 1 });
+  expect(summary.computeShare).toEqual({ median: 0.25, min: 0.125, max: 0.5 });
+  expect(summary.oursCpuMs.median).toBeCloseTo(10);
+});
