@@ -15,7 +15,9 @@ void set_last_error(const char* message) noexcept {
 
 }  // namespace scalellm
 
-extern "C" const char* sl_last_error(void) { return scalellm::last_error; }
+extern "C" const char* sl_last_error(void) {
+  return scalellm::last_error;
+}
 
 extern "C" const char* sl_build_info(void) {
 #if defined(__clang__)

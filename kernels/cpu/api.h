@@ -1,5 +1,5 @@
-// The edge of the C ABI: every entry point runs its body through guarded(), so that no exception crosses it and a failure
-// is a status with a message in sl_last_error().
+// The edge of the C ABI: every entry point runs its body through guarded(), so that no exception crosses it and a
+// failure is a status with a message in sl_last_error().
 #pragma once
 #include <cstdint>
 #include <exception>

@@ -1,5 +1,5 @@
-// Processor features come from cpuid and, where registers must be saved on a switch, from what the operating system enabled
-// (xgetbv; Intel SDM volume 1, 13.3). Memory is the smaller of the machine's and the control group's.
+// Processor features come from cpuid and, where registers must be saved on a switch, from what the operating system
+// enabled (xgetbv; Intel SDM volume 1, 13.3). Memory is the smaller of the machine's and the control group's.
 #include "cpu/probe.h"
 
 #include <sched.h>
@@ -79,10 +79,16 @@ int64_t detect_features() {
   if (caps & HWCAP_ASIMDDP) features |= SL_CPU_NEON_DOTPROD;
   return features;
 }
-std::string cpu_name() { return "aarch64"; }
+std::string cpu_name() {
+  return "aarch64";
+}
 #else
-int64_t detect_features() { return 0; }
-std::string cpu_name() { return "unknown"; }
+int64_t detect_features() {
+  return 0;
+}
+std::string cpu_name() {
+  return "unknown";
+}
 #endif
 
 bool available(int32_t isa) {

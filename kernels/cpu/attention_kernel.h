@@ -1,0 +1,410 @@
+// Paged attention for the including file's instruction set; attention.h has the contract, kv_cache.h the layout.
+//
+// A tile of kTile positions is scored against a few rows at once, so that a vector of keys is loaded and widened once
+// for all of them, then the softmax state of these rows is advanced, then their weighted values. Positions that a row
+// may not see have weight exactly 0, and a tile of only such positions leaves a row's state as it was, bit for bit.
+#pragma once
+#include "cpu/attention.h"
+#include "cpu/kv_cache.h"
+#include "cpu/vec.h"
+#include "scalellm.h"
+
+namespace scalellm::SL_VEC {
+
+// Register blocks: rows at once, groups of 16 positions at once in scores, vectors of values at once.
+#if defined(SL_VEC_AVX512)
+constexpr int kRows = 6, kGroups = 4, kValues = 4;
+#elif defined(SL_VEC_AVX2) || defined(SL_VEC_NEON)
+constexpr int kRows = 3, kGroups = 2, kValues = 2;
+#else
+constexpr int kRows = 2, kGroups = 1, kValues = 1;
+#endif
+constexpr int kTileGroups = kTile / kLanes;
+constexpr float kNoScore = -1e30f;  // the state before the first visible position; finite, so that differences are too
+
+struct StoredF32 {
+  using T = float;
+  static constexpr bool kScaled = false;
+  SL_INLINE V load(const T* p) { return SL_VEC::load(p); }
+  SL_INLINE void store(T* p, V x) { SL_VEC::store(p, x); }
+};
+struct StoredF16 {
+  using T = uint16_t;
+  static constexpr bool kScaled = false;
+  SL_INLINE V load(const T* p) { return load_f16(p); }
+  SL_INLINE void store(T* p, V x) { store_f16(p, x); }
+};
+struct StoredBf16 {
+  using T = uint16_t;
+  static constexpr bool kScaled = false;
+  SL_INLINE V load(const T* p) { return load_bf16(p); }
+  SL_INLINE void store(T* p, V x) {
+    float values[kLanes];
+    SL_VEC::store(values, x);
+    for (int i = 0; i < kLanes; ++i) p[i] = float_to_bf16(values[i]);
+  }
+};
+struct StoredInt8 {
+  using T = int8_t;
+  static constexpr bool kScaled = true;
+  SL_INLINE V load(const T* p) { return load_i8(p); }
+  SL_INLINE void store(T* p, V x) {
+    float values[kLanes];
+    SL_VEC::store(values, nearest(min(max(x, set1(-127.0f)), set1(127.0f))));
+    for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(values[i]);
+  }
+};
+
+// Where the four groups of a tile lie. Groups with no visible position have null pointers.
+template <class E>
+struct Tile {
+  const typename E::T* k[kTileGroups];  // [head_dim][16]
+  const typename E::T* v[kTileGroups];  // [16][padded_dim]
+  const float* k_scale[kTileGroups];
+  const float* v_scale[kTileGroups];
+};
+
+struct Rows {
+  const float* q;  // [rows][padded_dim], scaled
+  float* state;    // [rows][partial_floats]
+  int64_t state_stride;
+  int head_dim, padded_dim;
+};
+
+SL_INLINE int smaller(int a, int b) {
+  return a < b ? a : b;
+}
+SL_INLINE int larger(int a, int b) {
+  return a > b ? a : b;
+}
+
+template <class E, int R, int P>
+SL_INLINE void score_groups(const float* q, int padded_dim, int head_dim, const typename E::T* const* k,
+                            float* scores) {
+  V acc[R][P];
+  for (int r = 0; r < R; ++r) {
+    for (int p = 0; p < P; ++p) acc[r][p] = zero();
+  }
+  for (int d = 0; d < head_dim; ++d) {
+    V key[P];
+    for (int p = 0; p < P; ++p) key[p] = E::load(k[p] + d * kLanes);
+    for (int r = 0; r < R; ++r) {
+      const V x = set1(q[r * padded_dim + d]);
+      for (int p = 0; p < P; ++p) acc[r][p] = fma(x, key[p], acc[r][p]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int p = 0; p < P; ++p) store(scores + r * kTile + p * kLanes, acc[r][p]);
+  }
+}
+
+// state's values = values * decay + sum over positions [from, to) of the tile of weight * value.
+template <class E, int R, int D>
+SL_INLINE void weigh(const Tile<E>& tile, int from, int to, const float* weights, const float* decay, int offset,
+                     const Rows& rows, float* state) {
+  V acc[R][D];
+  for (int r = 0; r < R; ++r) {
+    const V factor = set1(decay[r]);
+    for (int d = 0; d < D; ++d) {
+      acc[r][d] = mul(SL_VEC::load(state + r * rows.state_stride + kPartialValues + offset + d * kLanes), factor);
+    }
+  }
+  for (int g = from / kLanes; g * kLanes < to; ++g) {
+    const int first = larger(from, g * kLanes), last = smaller(to, (g + 1) * kLanes);
+    const typename E::T* v = tile.v[g] + (first - g * kLanes) * rows.padded_dim + offset;
+    for (int j = first; j < last; ++j, v += rows.padded_dim) {
+      V value[D];
+      for (int d = 0; d < D; ++d) value[d] = E::load(v + d * kLanes);
+      for (int r = 0; r < R; ++r) {
+        const V weight = set1(weights[r * kTile + j]);
+        for (int d = 0; d < D; ++d) acc[r][d] = fma(weight, value[d], acc[r][d]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int d = 0; d < D; ++d) {
+      SL_VEC::store(state + r * rows.state_stride + kPartialValues + offset + d * kLanes, acc[r][d]);
+    }
+  }
+}
+
+// Advances R rows over one tile. Row r sees positions [begin[r], end[r]) of the tile, relative to it; [from, to) covers
+// all.
+template <class E, int R>
+void advance(const Tile<E>& tile, const int* begin, const int* end, int from, int to, int row, const Rows& rows,
+             float* scores) {
+  const float* q = rows.q + row * rows.padded_dim;
+  float* state = rows.state + row * rows.state_stride;
+  const int first_group = from / kLanes, last_group = (to + kLanes - 1) / kLanes;
+  int g = first_group;
+  for (; g + kGroups <= last_group; g += kGroups) {
+    score_groups<E, R, kGroups>(q, rows.padded_dim, rows.head_dim, tile.k + g, scores + g * kLanes);
+  }
+  for (; g < last_group; ++g) {
+    score_groups<E, R, 1>(q, rows.padded_dim, rows.head_dim, tile.k + g, scores + g * kLanes);
+  }
+  float decay[R];
+  for (int r = 0; r < R; ++r) {
+    float* s = scores + r * kTile;
+    float* const row_state = state + r * rows.state_stride;
+    V most = set1(kNoScore);
+    for (g = first_group; g < last_group; ++g) {
+      V x = load(s + g * kLanes);
+      if constexpr (E::kScaled) x = mul(x, load(tile.k_scale[g]));
+      x = select(lanes_in(g * kLanes, begin[r], end[r]), x, set1(-__builtin_inff()));
+      store(s + g * kLanes, x);
+      most = max(x, most);
+    }
+    const float before = row_state[0], tile_most = largest(most), after = tile_most > before ? tile_most : before;
+    decay[r] = 1.0f;
+    if (after > before) {
+      float factors[kLanes];
+      store(factors, exp(set1(before - after)));
+      decay[r] = factors[0];
+    }
+    row_state[0] = after;
+    V total = mul(load(row_state + kPartialSums), set1(decay[r]));
+    for (g = first_group; g < last_group; ++g) {
+      V weight = exp(sub(load(s + g * kLanes), set1(after)));
+      total = add(total, weight);
+      if constexpr (E::kScaled) weight = mul(weight, load(tile.v_scale[g]));
+      store(s + g * kLanes, weight);
+    }
+    store(row_state + kPartialSums, total);
+  }
+  int d = 0;
+  for (; d + kValues * kLanes <= rows.padded_dim; d += kValues * kLanes) {
+    weigh<E, R, kValues>(tile, from, to, scores, decay, d, rows, state);
+  }
+  for (; d < rows.padded_dim; d += kLanes) weigh<E, R, 1>(tile, from, to, scores, decay, d, rows, state);
+}
+
+template <class E, int R = kRows>
+SL_INLINE void advance_rows(int count, const Tile<E>& tile, const int* begin, const int* end, int from, int to, int row,
+                            const Rows& rows, float* scores) {
+  if constexpr (R > 1) {
+    if (count < R) return advance_rows<E, R - 1>(count, tile, begin, end, from, to, row, rows, scores);
+  }
+  advance<E, R>(tile, begin, end, from, to, row, rows, scores);
+}
+
+// Points at positions [from, to) (relative to `start`) of the tile at absolute position `start`; blocks of 8 tokens are
+// first joined to groups of 16 in `scratch`.
+template <class E>
+void locate(const AttendArgs& a, int start, int from, int to, float* scratch, Tile<E>* tile) {
+  using T = typename E::T;
+  const KvLayout& l = *a.layout;
+  const int64_t head = a.kv_head * l.head_bytes;
+  const auto block_of = [&](int position) { return a.layer + a.table[position / l.block_size] * l.block_bytes + head; };
+  for (int g = 0; g < kTileGroups; ++g) {
+    tile->k[g] = tile->v[g] = nullptr;
+    if ((g + 1) * kLanes <= from || g * kLanes >= to) continue;
+    const int position = start + g * kLanes;
+    if (l.group == kLanes) {
+      const uint8_t* block = block_of(position);
+      const int in_block = position & (l.block_size - 1);
+      tile->k[g] = reinterpret_cast<const T*>(block) + in_block * l.head_dim;
+      tile->v[g] = reinterpret_cast<const T*>(block + l.v_offset) + in_block * l.padded_dim;
+      const float* scales = reinterpret_cast<const float*>(block + l.scale_offset);
+      tile->k_scale[g] = scales + in_block;
+      tile->v_scale[g] = scales + l.block_size + in_block;
+      continue;
+    }
+    float* const k_scale = scratch + g * kLanes;
+    float* const v_scale = scratch + kTile + g * kLanes;
+    T* const k = reinterpret_cast<T*>(scratch + 2 * kTile + g * kLanes * l.padded_dim);
+    T* const v = reinterpret_cast<T*>(scratch + 2 * kTile + (kTile + g * kLanes) * l.padded_dim);
+    for (int half = 0; half < 2; ++half) {
+      const int at = g * kLanes + half * l.group;
+      const bool visible = at + l.group > from && at < to;
+      const uint8_t* block = visible ? block_of(start + at) : nullptr;
+      for (int d = 0; d < l.head_dim; ++d) {
+        T* to_k = k + d * kLanes + half * l.group;
+        if (visible) {
+          memcpy(to_k, reinterpret_cast<const T*>(block) + d * l.group, sizeof(T) * static_cast<size_t>(l.group));
+        } else {
+          memset(to_k, 0, sizeof(T) * static_cast<size_t>(l.group));
+        }
+      }
+      T* to_v = v + half * l.group * l.padded_dim;
+      const size_t v_bytes = sizeof(T) * static_cast<size_t>(l.group * l.padded_dim);
+      const size_t scale_bytes = sizeof(float) * static_cast<size_t>(l.group);
+      if (!visible) {
+        memset(to_v, 0, v_bytes);
+        memset(k_scale + half * l.group, 0, scale_bytes);
+        memset(v_scale + half * l.group, 0, scale_bytes);
+        continue;
+      }
+      memcpy(to_v, block + l.v_offset, v_bytes);
+      if constexpr (E::kScaled) {
+        memcpy(k_scale + half * l.group, block + l.scale_offset, scale_bytes);
+        memcpy(v_scale + half * l.group, block + l.scale_offset + scale_bytes, scale_bytes);
+      }
+    }
+    tile->k[g] = k;
+    tile->v[g] = v;
+    tile->k_scale[g] = k_scale;
+    tile->v_scale[g] = v_scale;
+  }
+}
+
+SL_INLINE int first_visible(const AttendArgs& a, int query) {
+  return a.window > 0 ? larger(0, a.positions[query] - a.window + 1) : 0;
+}
+
+SL_INLINE void clear_state(float* state, int64_t stride, int rows) {
+  memset(state, 0, sizeof(float) * static_cast<size_t>(stride * rows));
+  for (int r = 0; r < rows; ++r) state[r * stride] = kNoScore;
+}
+
+// into = into + next, both partial results of one row, `into` of the earlier positions. Empty results are neutral.
+SL_INLINE void merge(float* into, const float* next, int padded_dim) {
+  const float most = next[0] > into[0] ? next[0] : into[0];
+  const V a = exp(set1(into[0] - most)), b = exp(set1(next[0] - most));
+  into[0] = most;
+  for (int64_t i = kPartialSums; i < kPartialValues + padded_dim; i += kLanes) {
+    store(into + i, fma(load(into + i), a, mul(load(next + i), b)));
+  }
+}
+
+SL_INLINE void finish(const float* state, int head_dim, float* out) {
+  const V total = set1(sum(load(state + kPartialSums)));
+  for (int d = 0; d < head_dim; d += kLanes) {
+    const int n = smaller(kLanes, head_dim - d);
+    store_n(out + d, div(load(state + kPartialValues + d), total), n);
+  }
+}
+
+// One segment's tiles for all rows.
+template <class E>
+void attend_segment(const AttendArgs& a, int segment, const Rows& rows, float* scores, float* joined) {
+  const int num_rows = a.num_queries * a.num_heads;
+  const int lowest = first_visible(a, 0), highest = a.positions[a.num_queries - 1] + 1;
+  const int begin = larger(segment * kSegment, lowest / kTile * kTile),
+            end = smaller((segment + 1) * kSegment, highest);
+  for (int start = begin; start < end; start += kTile) {
+    Tile<E> tile;
+    const int from = larger(0, lowest - start), to = smaller(kTile, highest - start);
+    locate<E>(a, start, from, to, joined, &tile);
+    for (int row = 0; row < num_rows; row += kRows) {
+      const int count = smaller(kRows, num_rows - row);
+      int row_begin[kRows], row_end[kRows];
+      for (int r = 0; r < count; ++r) {
+        const int query = (row + r) / a.num_heads;
+        row_begin[r] = first_visible(a, query) - start;
+        row_end[r] = a.positions[query] + 1 - start;
+      }
+      const int block_from = larger(0, row_begin[0]), block_to = smaller(kTile, row_end[count - 1]);
+      if (block_from >= block_to) continue;
+      advance_rows<E>(count, tile, row_begin, row_end, block_from, block_to, row, rows, scores);
+    }
+  }
+}
+
+template <class E>
+void attend_typed(const AttendArgs& a) {
+  const int hd = a.layout->head_dim, pd = a.layout->padded_dim, num_rows = a.num_queries * a.num_heads;
+  const int64_t stride = partial_floats(hd);
+  float* const q = a.scratch;
+  float* const total = q + kMaxAttendRows * stride;
+  float* const part = total + kMaxAttendRows * stride;
+  float* const scores = part + kMaxAttendRows * stride;
+  float* const joined = scores + kMaxAttendRows * kTile;
+  const V scale = set1(1.0f / __builtin_sqrtf(static_cast<float>(hd)));
+  for (int i = 0; i < a.num_queries; ++i) {
+    const float* x = a.q + a.tokens[i] * a.q_stride;
+    for (int h = 0; h < a.num_heads; ++h, x += hd) {
+      for (int d = 0; d < pd; d += kLanes) {
+        store(q + (i * a.num_heads + h) * pd + d, mul(load_n(x + d, smaller(kLanes, hd - d)), scale));
+      }
+    }
+  }
+  Rows rows{q, a.segment >= 0 ? a.partials : total, stride, hd, pd};
+  clear_state(rows.state, stride, num_rows);
+  if (a.segment >= 0) return attend_segment<E>(a, a.segment, rows, scores, joined);
+
+  const int first = first_visible(a, 0) / kSegment, last = a.positions[a.num_queries - 1] / kSegment;
+  attend_segment<E>(a, first, rows, scores, joined);
+  for (int segment = first + 1; segment <= last; ++segment) {
+    Rows next = rows;
+    next.state = part;
+    clear_state(part, stride, num_rows);
+    attend_segment<E>(a, segment, next, scores, joined);
+    for (int r = 0; r < num_rows; ++r) merge(total + r * stride, part + r * stride, pd);
+  }
+  for (int i = 0; i < a.num_queries; ++i) {
+    for (int h = 0; h < a.num_heads; ++h) {
+      finish(total + (i * a.num_heads + h) * stride, hd, a.out + a.tokens[i] * a.out_stride + h * hd);
+    }
+  }
+}
+
+static void attend(const AttendArgs& a) {
+  switch (a.layout->dtype) {
+    case SL_KV_F32:
+      return attend_typed<StoredF32>(a);
+    case SL_KV_F16:
+      return attend_typed<StoredF16>(a);
+    case SL_KV_BF16:
+      return attend_typed<StoredBf16>(a);
+    default:
+      return attend_typed<StoredInt8>(a);
+  }
+}
+
+// out[head_dim] from `count` partial results of one row, `stride` floats apart, in the order of their segments.
+static void attend_combine(const float* first, int32_t count, int64_t stride, int32_t head_dim, float* work,
+                           float* out) {
+  memcpy(work, first, sizeof(float) * static_cast<size_t>(partial_floats(head_dim)));
+  for (int i = 1; i < count; ++i) merge(work, first + i * stride, (head_dim + kLanes - 1) / kLanes * kLanes);
+  finish(work, head_dim, out);
+}
+
+template <class E>
+float write_scale(const float* x, int n) {
+  V most = zero();
+  for (int d = 0; d < n; d += kLanes) {
+    const V v = load_n(x + d, smaller(kLanes, n - d));
+    most = max(max(v, sub(zero(), v)), most);
+  }
+  return largest(most) / 127.0f;
+}
+
+template <class E>
+void kv_write_typed(const KvLayout& l, uint8_t* block, int32_t offset, const float* k, const float* v) {
+  using T = typename E::T;
+  V k_factor = set1(1.0f), v_factor = k_factor;
+  if constexpr (E::kScaled) {
+    const float k_scale = write_scale<E>(k, l.head_dim), v_scale = write_scale<E>(v, l.head_dim);
+    float* scales = reinterpret_cast<float*>(block + l.scale_offset);
+    scales[offset] = k_scale;
+    scales[l.block_size + offset] = v_scale;
+    k_factor = set1(k_scale > 0 ? 1.0f / k_scale : 0.0f);
+    v_factor = set1(v_scale > 0 ? 1.0f / v_scale : 0.0f);
+  }
+  T* to_k = reinterpret_cast<T*>(block) + offset / l.group * l.group * l.head_dim + offset % l.group;
+  T* to_v = reinterpret_cast<T*>(block + l.v_offset) + offset * l.padded_dim;
+  for (int d = 0; d < l.head_dim; d += kLanes) {
+    const int n = smaller(kLanes, l.head_dim - d);
+    T packed[kLanes];
+    E::store(packed, mul(load_n(k + d, n), k_factor));
+    for (int i = 0; i < n; ++i) to_k[(d + i) * l.group] = packed[i];
+    E::store(to_v + d, mul(load_n(v + d, n), v_factor));
+  }
+}
+
+// Stores one token's key and value of one KV head at `offset` in its block.
+static void kv_write(const KvLayout& l, uint8_t* block, int32_t offset, const float* k, const float* v) {
+  switch (l.dtype) {
+    case SL_KV_F32:
+      return kv_write_typed<StoredF32>(l, block, offset, k, v);
+    case SL_KV_F16:
+      return kv_write_typed<StoredF16>(l, block, offset, k, v);
+    case SL_KV_BF16:
+      return kv_write_typed<StoredBf16>(l, block, offset, k, v);
+    default:
+      return kv_write_typed<StoredInt8>(l, block, offset, k, v);
+  }
+}
+
+}  // namespace scalellm::SL_VEC

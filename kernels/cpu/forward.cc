@@ -1,0 +1,260 @@
+// Chunks, layers and attention of a step.
+#include "cpu/forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace scalellm {
+namespace {
+
+// Logits held at once: enough rows to read the head's weights rarely, few enough to bound memory.
+constexpr int64_t kLogitBytes = 32 << 20;
+constexpr int32_t kMinHeadRows = 16, kMaxHeadRows = 128;
+
+// The most bytes that one token's activations take in any product of the model.
+int64_t widest_acts(const sl_model& model) {
+  int64_t most = model.lm_head->act_layout().bytes_per_token;
+  const auto consider = [&](const std::unique_ptr<Linear>& linear) {
+    if (linear) most = std::max(most, linear->act_layout().bytes_per_token);
+  };
+  for (const Layer& layer : model.layers) {
+    for (const auto* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down, &layer.router}) consider(*linear);
+    if (!layer.router) continue;
+    consider(layer.expert_gate_up[0]);
+    consider(layer.expert_down[0]);
+  }
+  return most;
+}
+
+}  // namespace
+
+Forward::Scratch::Scratch(const sl_model& model, int64_t act_bytes)
+    : row(std::max({model.hidden_size, model.q_size(), model.num_experts})),
+      merge(partial_floats(model.head_dim)),
+      attend(attend_scratch_floats(model.head_dim)),
+      acts(kAlone * act_bytes),
+      sampler(*model.kernels, model.vocab_size) {
+  const size_t entries = static_cast<size_t>(kChunkTokens) * static_cast<size_t>(model.experts_per_token);
+  expert_begin.resize(static_cast<size_t>(model.num_experts) + 1);
+  entry_tokens.resize(entries);
+  entry_of.resize(entries);
+}
+
+Forward::Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, Team& team)
+    : model_(model), cache_(cache), team_(team), block_size_(config.block_size) {
+  const int64_t chunk = std::min(kChunkTokens, config.max_batched_tokens), hidden = model.hidden_size;
+  const bool has_experts = model.num_experts > 0;
+  const int64_t entries = has_experts ? chunk * model.experts_per_token : 0;
+  const int64_t act_bytes = (widest_acts(model) + 63) / 64 * 64;
+  for (int i = 0; i < team.size(); ++i) scratch_.emplace_back(model, act_bytes);
+  head_rows_ = static_cast<int32_t>(
+      std::clamp<int64_t>(kLogitBytes / (4 * int64_t{model.vocab_size}), kMinHeadRows, kMaxHeadRows));
+  head_rows_ = std::min(head_rows_, std::max(config.max_logit_rows, 1));
+  cos_ = Buffer<float>(chunk * model.head_dim / 2);
+  sin_ = Buffer<float>(chunk * model.head_dim / 2);
+  x_ = Buffer<float>(chunk * hidden);
+  wanted_x_ = Buffer<float>(chunk * hidden);
+  qkv_ = Buffer<float>(chunk * model.qkv_size());
+  attention_ = Buffer<float>(chunk * model.q_size());
+  partials_ = Buffer<float>(kMaxPartialRows * partial_floats(model.head_dim));
+  inner_ = Buffer<float>(std::max(chunk * model.intermediate_size, entries * model.moe_intermediate_size));
+  acts_ = Buffer<uint8_t>(act_bytes * std::max<int64_t>({chunk, entries, head_rows_}));
+  row_x_ = Buffer<float>(int64_t{config.max_logit_rows} * hidden);
+  logits_ = Buffer<float>(int64_t{head_rows_} * model.vocab_size);
+  if (!has_experts) return;
+  router_acts_ = Buffer<uint8_t>(act_bytes * chunk);
+  router_logits_ = Buffer<float>(chunk * model.num_experts);
+  chosen_ = Buffer<int32_t>(entries);
+  chosen_weights_ = Buffer<float>(entries);
+  expert_out_ = Buffer<float>(entries * hidden);
+  for (int32_t i = 0; i < entries; ++i) identity_.push_back(i);
+}
+
+int64_t Forward::workspace_bytes() const {
+  int64_t total = cos_.bytes() + sin_.bytes() + x_.bytes() + wanted_x_.bytes() + qkv_.bytes() + attention_.bytes() +
+                  partials_.bytes() + inner_.bytes() + acts_.bytes() + router_acts_.bytes() + router_logits_.bytes() +
+                  chosen_.bytes() + chosen_weights_.bytes() + expert_out_.bytes() + row_x_.bytes() + logits_.bytes();
+  for (const Scratch& s : scratch_) {
+    total += s.row.bytes() + s.merge.bytes() + s.attend.bytes() + s.acts.bytes() + s.sampler.bytes();
+  }
+  return total;
+}
+
+void Forward::mark(const Member& member, int stage, int64_t bytes, int64_t ops) {
+  if (member.index() == 0) profile_->mark(stage, bytes, ops);
+}
+
+void Forward::mark(const Member& member, int stage, const Linear& linear, int64_t tokens) {
+  mark(member, stage, linear.weight_bytes(), linear.rows() * linear.cols() * tokens);
+}
+
+void Forward::run(Step& step, std::vector<Slot>& slots, Profile& profile) {
+  step_ = &step;
+  slots_ = &slots;
+  profile_ = &profile;
+  for (int32_t& token : step.tokens) {
+    if (token < 0) token = slots[static_cast<size_t>(-1 - token)].last_token();
+  }
+  num_chunks_ = plan_step(step, model_.num_kv_heads, model_.num_heads / model_.num_kv_heads, &chunks_);
+  row_groups_.clear();
+  for (int32_t r = 0; r < step.num_rows; ++r) {
+    if (r == 0 || step.row_slots[r] < 0 || step.row_slots[r] != step.row_slots[r - 1]) row_groups_.push_back(r);
+  }
+  row_groups_.push_back(step.num_rows);
+  team_.run([&](Member& member) { run_member(member); });
+}
+
+void Forward::run_member(Member& member) {
+  if (step_->num_copies > 0) copy_blocks(member);
+  for (int32_t c = 0; c < num_chunks_; ++c) {
+    const Chunk& chunk = chunks_[static_cast<size_t>(c)];
+    embed(member, chunk);
+    for (int32_t i = 0; i < model_.num_layers; ++i) layer(member, chunk, i);
+    const int64_t hidden = model_.hidden_size;
+    const float* x = chunk.wanted.tokens.size() < chunk.all.tokens.size() ? wanted_x_.data() : x_.data();
+    member.for_tiles(chunk.row_end - chunk.row_begin, [&](int64_t i) {
+      const int64_t query = chunk.row_queries[static_cast<size_t>(i)];
+      std::copy_n(x + query * hidden, hidden, row_x_.data() + (chunk.row_begin + i) * hidden);
+    });
+    member.barrier();
+  }
+  head(member);
+}
+
+void Forward::copy_blocks(Member& member) {
+  member.for_tiles(model_.num_layers, [&](int64_t layer) {
+    for (int32_t i = 0; i < step_->num_copies; ++i) {
+      cache_.copy_block(static_cast<int32_t>(layer), step_->copies[2 * i], step_->copies[2 * i + 1]);
+    }
+  });
+  member.barrier();
+  mark(member, SL_STAGE_OTHER);
+}
+
+// Token rows and the rotation of their positions, computed in double so that long contexts keep their phase.
+void Forward::embed(Member& member, const Chunk& chunk) {
+  const int32_t half = model_.head_dim / 2;
+  member.for_tiles(chunk.size(), [&](int64_t i) {
+    const int32_t token = chunk.begin + static_cast<int32_t>(i);
+    model_.embedding.row(step_->tokens[static_cast<size_t>(token)], x_.data() + i * model_.hidden_size);
+    for (int32_t d = 0; d < half; ++d) {
+      const double angle = step_->positions[token] * static_cast<double>(model_.rope_inv_freq[static_cast<size_t>(d)]);
+      cos_[i * half + d] = static_cast<float>(std::cos(angle) * static_cast<double>(model_.rope_attention_factor));
+      sin_[i * half + d] = static_cast<float>(std::sin(angle) * static_cast<double>(model_.rope_attention_factor));
+    }
+  });
+  member.barrier();
+  mark(member, SL_STAGE_EMBED);
+}
+
+// The last layer needs the keys and values of every token, and the rest of only those whose logits are asked for.
+void Forward::layer(Member& member, const Chunk& chunk, int32_t index) {
+  const Layer& layer = model_.layers[static_cast<size_t>(index)];
+  const Kernels& kernels = *model_.kernels;
+  const int64_t hidden = model_.hidden_size, qkv_size = model_.qkv_size();
+
+  const uint8_t* acts = prepare(member, *layer.qkv, chunk.size(), [&](int32_t i, Scratch& own) {
+    kernels.rms_norm(x_.data() + i * hidden, layer.attn_norm.data(), model_.rms_norm_eps, hidden, own.row.data());
+    return own.row.data();
+  });
+  mark(member, SL_STAGE_NORM);
+  layer.qkv->run(member, acts, chunk.size(), qkv_.data(), qkv_size, Store::kAssign, layer.qkv_bias.data());
+  member.barrier();
+  mark(member, SL_STAGE_QKV, *layer.qkv, chunk.size());
+  member.for_tiles(chunk.size(), [&](int64_t i) { rotate_and_store(chunk, index, static_cast<int32_t>(i)); });
+  member.barrier();
+  mark(member, SL_STAGE_ROPE_KV);
+
+  const bool last = index + 1 == model_.num_layers;
+  const AttendPlan& plan = last ? chunk.wanted : chunk.all;
+  const int32_t count = static_cast<int32_t>(plan.tokens.size());
+  if (count == 0) return;
+  attend(member, plan, index);
+  const bool fewer = count < chunk.size();
+  float* x = fewer ? wanted_x_.data() : x_.data();
+  if (fewer) {
+    member.for_tiles(count, [&](int64_t i) {
+      std::copy_n(x_.data() + plan.tokens[static_cast<size_t>(i)] * hidden, hidden, x + i * hidden);
+    });
+    member.barrier();
+  }
+  acts = prepare(member, *layer.o, count, [&](int32_t i, Scratch& own) { return attention_row(plan, i, own); });
+  mark(member, SL_STAGE_NORM);
+  layer.o->run(member, acts, count, x, hidden, Store::kAdd, layer.o_bias.data());
+  member.barrier();
+  mark(member, SL_STAGE_O, *layer.o, count);
+  feed_forward(member, layer, x, count);
+}
+
+// q/k norms, rotation, and the write of K and V, for one token of the chunk.
+void Forward::rotate_and_store(const Chunk& chunk, int32_t index, int32_t token) {
+  const Layer& layer = model_.layers[static_cast<size_t>(index)];
+  const Kernels& kernels = *model_.kernels;
+  const int32_t dim = model_.head_dim, half = dim / 2;
+  float* q = qkv_.data() + int64_t{token} * model_.qkv_size();
+  float* k = q + model_.q_size();
+  const float* v = k + model_.kv_size();
+  const auto norm = [&](float* heads, int32_t count, const Buffer<float>& weight) {
+    if (weight.empty()) return;
+    for (int32_t h = 0; h < count; ++h, heads += dim) {
+      kernels.rms_norm(heads, weight.data(), model_.rms_norm_eps, dim, heads);
+    }
+  };
+  norm(q, model_.num_heads, layer.q_norm);
+  norm(k, model_.num_kv_heads, layer.k_norm);
+  kernels.rope(q, cos_.data() + token * half, sin_.data() + token * half, model_.num_heads + model_.num_kv_heads, dim);
+  const int32_t place = step_->slot_mapping[chunk.begin + token];
+  for (int32_t h = 0; h < model_.num_kv_heads; ++h) {
+    kernels.kv_write(cache_.layout(), cache_.head(index, place / block_size_, h), place % block_size_, k + h * dim,
+                     v + h * dim);
+  }
+}
+
+void Forward::attend(Member& member, const AttendPlan& plan, int32_t index) {
+  const int32_t kv_heads = model_.num_kv_heads, group = model_.num_heads / kv_heads;
+  const int64_t stride = partial_floats(model_.head_dim);
+  member.for_tiles(static_cast<int64_t>(plan.items.size()) * kv_heads, [&](int64_t i) {
+    const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
+    const int32_t kv_head = static_cast<int32_t>(i % kv_heads);
+    AttendArgs args = {};
+    args.layout = &cache_.layout();
+    args.layer = cache_.layer(index);
+    args.table = step_->table(item.seq);
+    args.kv_head = kv_head;
+    args.num_heads = group;
+    args.num_queries = item.count;
+    args.tokens = plan.tokens.data() + item.first;
+    args.positions = plan.positions.data() + item.first;
+    args.window = model_.layers[static_cast<size_t>(index)].window;
+    args.segment = item.segment;
+    args.q = qkv_.data() + kv_head * group * model_.head_dim;
+    args.q_stride = model_.qkv_size();
+    args.out = attention_.data() + kv_head * group * model_.head_dim;
+    args.out_stride = model_.q_size();
+    args.partials = partials_.data() + (item.partial_row + kv_head * item.head_rows) * stride;
+    args.scratch = scratch(member).attend.data();
+    model_.kernels->attend(args);
+  });
+  member.barrier();
+  const int64_t token_bytes = cache_.layout().block_bytes / block_size_;
+  mark(member, SL_STAGE_ATTENTION, plan.contexts * token_bytes, plan.keys * 2 * model_.q_size());
+}
+
+// A query's attention output, float32[q_size]: finished, or merged from its segments into scratch.row.
+const float* Forward::attention_row(const AttendPlan& plan, int32_t query, Scratch& own) {
+  const Partials& p = plan.partials[static_cast<size_t>(query)];
+  if (p.count == 0) {
+    return attention_.data() + int64_t{plan.tokens[static_cast<size_t>(query)]} * model_.q_size();
+  }
+  const int32_t group = model_.num_heads / model_.num_kv_heads;
+  const int64_t stride = partial_floats(model_.head_dim);
+  for (int32_t h = 0; h < model_.num_heads; ++h) {
+    const float* first = partials_.data() + (p.row + h / group * p.head_rows + h % group) * stride;
+    model_.kernels->attend_combine(first, p.count, p.stride * stride, model_.head_dim, own.merge.data(),
+                                   own.row.data() + h * model_.head_dim);
+  }
+  return own.row.data();
+}
+
+}  // namespace scalellm

@@ -1,0 +1,117 @@
+// The forward pass of one step on a CPU: embedding, layers, logits and sampling. It tests numbers and flags of the
+// model, never its name, and leaves weight formats to Linear and instruction sets to Kernels.
+//
+// All members of the team run the same code and meet at barriers. Rows of one token depend on that token and its
+// context alone, so chunks, batches and the number of members never change a result.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "cpu/buffer.h"
+#include "cpu/kv_cache.h"
+#include "cpu/model.h"
+#include "cpu/plan.h"
+#include "cpu/profile.h"
+#include "cpu/sampler.h"
+#include "cpu/step.h"
+#include "cpu/team.h"
+
+namespace scalellm {
+
+class Forward {
+ public:
+  // Allocates the workspace; a step allocates nothing that its size did not already need.
+  Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, Team& team);
+
+  // Runs a checked step: writes KV, fills step.result and step.logits, commits sampled tokens to slots.
+  void run(Step& step, std::vector<Slot>& slots, Profile& profile);
+
+  int64_t workspace_bytes() const;
+
+ private:
+  // One member's own scratch.
+  struct Scratch {
+    Scratch(const sl_model& model, int64_t act_bytes);
+    Buffer<float> row;                  // a normalised or merged token
+    Buffer<float> merge;                // a partial attention result
+    Buffer<float> attend;               // attend_scratch_floats
+    Buffer<uint8_t> acts;               // activations of up to kAlone tokens
+    std::vector<int32_t> expert_begin;  // [num_experts + 1] first entry of each expert
+    std::vector<int32_t> entry_tokens;  // [tokens * experts_per_token] by expert
+    std::vector<int32_t> entry_of;      // [tokens][experts_per_token] place of a choice in entry_tokens
+    Sampler sampler;
+  };
+  // With so few tokens every member prepares all activations for itself, which is cheaper than a barrier.
+  static constexpr int32_t kAlone = 1;
+
+  // forward.cc
+  void run_member(Member& member);
+  void copy_blocks(Member& member);
+  void embed(Member& member, const Chunk& chunk);
+  void layer(Member& member, const Chunk& chunk, int32_t index);
+  void rotate_and_store(const Chunk& chunk, int32_t index, int32_t token);
+  void attend(Member& member, const AttendPlan& plan, int32_t index);
+  const float* attention_row(const AttendPlan& plan, int32_t query, Scratch& scratch);
+  void mark(const Member& member, int stage, int64_t bytes = 0, int64_t ops = 0);
+  void mark(const Member& member, int stage, const Linear& linear, int64_t tokens);
+  Scratch& scratch(const Member& member) { return scratch_[static_cast<size_t>(member.index())]; }
+
+  // Prepares row(i) for linear, i < count: shared out and followed by a barrier, or by each member for itself. row
+  // returns float32[cols] and may use scratch.row. Returns the activations.
+  template <class F>
+  const uint8_t* prepare(Member& member, const Linear& linear, int32_t count, F&& row) {
+    const int64_t stride = linear.act_layout().bytes_per_token;
+    Scratch& own = scratch(member);
+    if (count <= kAlone) {
+      for (int32_t i = 0; i < count; ++i) linear.prepare(row(i, own), own.acts.data() + i * stride);
+      return own.acts.data();
+    }
+    member.for_tiles(count,
+                     [&](int64_t i) { linear.prepare(row(static_cast<int32_t>(i), own), acts_.data() + i * stride); });
+    member.barrier();
+    return acts_.data();
+  }
+
+  // moe.cc: x[count, hidden] += the feed-forward block of it.
+  void feed_forward(Member& member, const Layer& layer, float* x, int32_t count);
+  void experts(Member& member, const Layer& layer, float* x, int32_t count);
+  void route(const float* logits, int32_t* chosen, float* weights, float* probabilities);
+  void group_by_expert(Scratch& own, int32_t count);
+
+  // head.cc
+  void head(Member& member);
+  void sample_row(Scratch& own, int32_t row, const float* logits);
+
+  const sl_model& model_;
+  const KvCache& cache_;
+  Team& team_;
+  const int32_t block_size_;
+
+  Step* step_ = nullptr;
+  std::vector<Slot>* slots_ = nullptr;
+  Profile* profile_ = nullptr;
+  std::vector<Chunk> chunks_;
+  int32_t num_chunks_ = 0;
+  std::vector<int32_t> row_groups_;  // first rows of runs of rows of one slot, and the end
+
+  std::vector<Scratch> scratch_;
+  Buffer<float> cos_, sin_;      // [chunk][head_dim / 2]
+  Buffer<float> x_;              // [chunk][hidden] the residual stream
+  Buffer<float> wanted_x_;       // [chunk][hidden] of tokens with logit rows
+  Buffer<float> qkv_;            // [chunk][q, k, v]
+  Buffer<float> attention_;      // [chunk][q]
+  Buffer<float> partials_;       // [kMaxPartialRows][partial_floats]
+  Buffer<float> inner_;          // [chunk][intermediate], or [chunk * experts_per_token][moe_intermediate]
+  Buffer<uint8_t> acts_;         // prepared activations
+  Buffer<uint8_t> router_acts_;  // of the router, where experts want another layout
+  Buffer<float> router_logits_;  // [chunk][num_experts]
+  Buffer<int32_t> chosen_;       // [chunk][experts_per_token] ranked
+  Buffer<float> chosen_weights_;
+  Buffer<float> expert_out_;       // [chunk * experts_per_token][hidden] by expert
+  std::vector<int32_t> identity_;  // 0, 1, 2 ...
+  int32_t head_rows_ = 0;          // logit rows at once
+  Buffer<float> row_x_;            // [max_logit_rows][hidden]
+  Buffer<float> logits_;           // [head_rows_][vocab]
+};
+
+}  // namespace scalellm
