@@ -12,7 +12,7 @@ export type LaneOutcome =
   /** The template or the encoder ran past its deadline; the lane is closed. */
   | { readonly type: "overran"; readonly stage: "template" | "encoder" }
   /** The Worker ended by itself, or was closed. */
-  | { readonly type: "died" };
+  | { readonly type: "died"; readonly cause: unknown };
 
 /** How long messages already on their way may take to be seen, where this thread itself was held up past a deadline. */
 const LATE_MS = 50;
@@ -26,20 +26,23 @@ export class WorkerLane {
   #stage: "starting" | "idle" | "template" | "encoder" | "closed" = "starting";
   #finish: ((outcome: LaneOutcome) => void) | undefined;
   #text: string | undefined;
+  #cause: unknown;
   #timer: Timer | undefined;
   readonly #started = Promise.withResolvers<boolean>();
 
   constructor(worker: Worker, open: OpenMessage) {
     this.#worker = worker as ThreadWorker;
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
-    worker.onerror = (event) => {
-      // An error that nothing caught ends a Worker; the reason goes to the log, not to a client.
-      console.error(`tokenizer Worker: ${event.message}`);
-      this.#end({ type: "died" });
-    };
-    worker.addEventListener("close", () => this.#end({ type: "died" }));
+    // An error that nothing caught ends a Worker.
+    worker.onerror = (event) => this.#end({ type: "died", cause: event.message });
+    worker.addEventListener("close", () => this.#end({ type: "died", cause: "the Worker has ended" }));
     this.#watch(LIMITS.tokenizerStartMs);
     worker.postMessage(open);
+  }
+
+  /** Why the lane closed, where the Worker did not end as asked. */
+  get cause(): unknown {
+    return this.#cause;
   }
 
   /** Resolves when the Worker has started: false where it could not. */
@@ -53,7 +56,7 @@ export class WorkerLane {
 
   /** Never rejects. The lane must be idle: one request at a time. */
   async run(request: TextRequest): Promise<LaneOutcome> {
-    if (!(await this.#started.promise) || this.#stage !== "idle") return { type: "died" };
+    if (!(await this.#started.promise) || this.#stage !== "idle") return { type: "died", cause: this.#cause };
     const { promise, resolve } = Promise.withResolvers<LaneOutcome>();
     this.#finish = resolve;
     this.#text = undefined;
@@ -65,7 +68,7 @@ export class WorkerLane {
   }
 
   close(): void {
-    this.#end({ type: "died" });
+    this.#end({ type: "died", cause: "closed" });
   }
 
   #receive(message: WorkerMessage): void {
@@ -89,7 +92,8 @@ export class WorkerLane {
     const stage = this.#stage;
     const overrun = () => {
       if (this.#stage !== stage) return;
-      this.#end(stage === "template" || stage === "encoder" ? { type: "overran", stage } : { type: "died" });
+      const overran = stage === "template" || stage === "encoder";
+      this.#end(overran ? { type: "overran", stage } : { type: "died", cause: "the Worker did not start in time" });
     };
     // When this thread was busy, timers run before the messages that came in time: give those their turn.
     this.#timer = setTimeout(() => {
@@ -100,6 +104,7 @@ export class WorkerLane {
   #end(outcome: LaneOutcome): void {
     if (this.#stage === "closed") return;
     this.#stage = "closed";
+    if (outcome.type === "died") this.#cause = outcome.cause;
     clearTimeout(this.#timer);
     this.#worker.terminate();
     this.#started.resolve(false);

@@ -34,7 +34,9 @@ export async function createTextService(source: TextSource, options: TextService
   const startLane = () => new WorkerLane(createWorker(), open);
   const lane = startLane();
   const tokenizer = new BpeTokenizer(definition, source.eosTokenIds);
-  if (!(await lane.started)) throw new ServeError("unavailable", "The tokenizer Worker did not start.");
+  if (!(await lane.started)) {
+    throw new ServeError("unavailable", "The tokenizer Worker did not start.", { cause: lane.cause });
+  }
   return new WorkerTextService(tokenizer, open, options.maxModelLen, startLane, lane);
 }
 
@@ -146,7 +148,7 @@ class WorkerTextService implements TextService {
   }
 
   async #attempt(request: TextRequest): Promise<LaneOutcome> {
-    if (this.#closed) return { type: "died" };
+    if (this.#closed) return { type: "died", cause: "closed" };
     if (this.#lane.closed) this.#lane = this.#startLane();
     const outcome = await this.#lane.run(request);
     const worn =
@@ -161,7 +163,8 @@ class WorkerTextService implements TextService {
   #error(outcome: Exclude<LaneOutcome, { type: "encoded" }>, request: TextRequest): ServeError {
     const param = request.type === "chat" ? "messages" : "prompt";
     if (outcome.type === "died") {
-      return this.#closed ? closedError() : new ServeError("internal", "The tokenizer failed on this text.", { param });
+      if (this.#closed) return closedError();
+      return new ServeError("internal", "The tokenizer failed on this text.", { param, cause: outcome.cause });
     }
     if (outcome.type === "overran") {
       const what =

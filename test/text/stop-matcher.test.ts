@@ -1,0 +1,83 @@
+import { describe, expect, test } from "bun:test";
+import { StopMatcher } from "../../src/text/stop-matcher.ts";
+import { seeded } from "./sources.ts";
+
+/** The whole-text definition: the stop string that ends first; of two that end together, the longer. */
+function naive(text: string, stops: readonly string[], include: boolean): { text: string; stop: string | undefined } {
+  for (let end = 1; end <= text.length; end++) {
+    const found = stops.filter((stop) => text.slice(0, end).endsWith(stop)).sort((a, b) => b.length - a.length)[0];
+    if (found !== undefined) return { text: text.slice(0, include ? end : end - found.length), stop: found };
+  }
+  return { text, stop: undefined };
+}
+
+function feed(parts: readonly string[], stops: readonly string[], include: boolean) {
+  const matcher = new StopMatcher(stops, include);
+  const out = parts.map((part) => matcher.push(part).text);
+  return { out, text: out.join("") + matcher.flush(), stop: matcher.stop };
+}
+
+test("any cut of a random text gives what searching the whole text gives", () => {
+  const random = seeded(11);
+  const pick = (n: number) => Math.floor(random() * n);
+  const word = (length: number) => Array.from({ length }, () => ["a", "b", "\n", "😀"][pick(4)]!).join("");
+  for (let round = 0; round < 4000; round++) {
+    const stops = Array.from({ length: 1 + pick(4) }, () => word(1 + pick(5)));
+    const text = word(pick(30));
+    const parts: string[] = [];
+    for (let at = 0; at < text.length; ) {
+      const length = 1 + pick(5);
+      parts.push(text.slice(at, at + length));
+      at += length;
+    }
+    const include = round % 2 === 0;
+    const { text: got, stop } = feed(parts, stops, include);
+    expect({ text: got, stop }).toEqual(naive(text, stops, include));
+  }
+});
+
+test("nothing that later turns out to be part of a stop string is let through", () => {
+  const random = seeded(12);
+  for (let round = 0; round < 2000; round++) {
+    const text = Array.from({ length: 25 }, () => "ab"[Math.floor(random() * 2)]).join("");
+    const stops = ["aab", "babb", "abababa"];
+    const matcher = new StopMatcher(stops, false);
+    let sent = "";
+    for (const character of text) sent += matcher.push(character).text;
+    const whole = naive(text, stops, false);
+    expect(whole.text.startsWith(sent)).toBe(true);
+    if (matcher.stop !== undefined) expect(sent).toBe(whole.text);
+  }
+});
+
+describe("by example", () => {
+  test("text that cannot begin a stop string passes at once", () => {
+    expect(feed(["Hello ", "wor", "ld\n", "\nUs", "er: x"], ["\n\nUser:"], false)).toEqual({
+      out: ["Hello ", "wor", "ld", "", ""],
+      text: "Hello world",
+      stop: "\n\nUser:",
+    });
+  });
+
+  test("a stop string only begun is let through at the end", () => {
+    expect(feed(["a", "\n", "\n"], ["\n\n\n"], false)).toEqual({ out: ["a", "", ""], text: "a\n\n", stop: undefined });
+  });
+
+  test("after a stop nothing more comes", () => {
+    expect(feed(["xENDy", "z"], ["END"], true)).toEqual({ out: ["xEND", ""], text: "xEND", stop: "END" });
+  });
+
+  test("the first to end wins; of two that end together, the longer", () => {
+    expect(feed(["abcd"], ["abcd", "bc"], false)).toMatchObject({ text: "a", stop: "bc" });
+    expect(feed(["abc"], ["bc", "abc"], false)).toMatchObject({ text: "", stop: "abc" });
+  });
+
+  test("no stop strings: text passes as it is", () => {
+    expect(feed(["a", "b"], [], false)).toEqual({ out: ["a", "b"], text: "ab", stop: undefined });
+  });
+
+  test("a lone surrogate in a stop string matches U+FFFD, never half of a character", () => {
+    expect(feed(["😀"], ["\ud83d"], false)).toMatchObject({ text: "😀", stop: undefined });
+    expect(feed(["a\ufffdb"], ["\ud83d"], false)).toMatchObject({ text: "a", stop: "\ufffd" });
+  });
+});

@@ -1,0 +1,67 @@
+import { expect, test } from "bun:test";
+import { TextAssembler, type TextAssemblerOptions } from "../../src/text/text-assembler.ts";
+import { corpus, seeded, tokenizerOf } from "./sources.ts";
+
+const plain: TextAssemblerOptions = { stop: [], includeStopStrInOutput: false, skipSpecialTokens: true };
+
+/** Text sent up to and with the last token, and the stop found. */
+function assemble(name: string, ids: ArrayLike<number>, options: TextAssemblerOptions) {
+  const assembler = new TextAssembler(tokenizerOf(name), options);
+  let text = "";
+  let stop: string | undefined;
+  for (let i = 0; i < ids.length; i++) {
+    const pushed = assembler.push([ids[i]!]);
+    text += pushed.text;
+    stop = pushed.stop;
+  }
+  return { text: text + assembler.flush(), stop };
+}
+
+test.each(Object.keys(corpus.expected))("%s: without stop strings the text is what decoding gives", (name) => {
+  const tokenizer = tokenizerOf(name);
+  const random = seeded(3);
+  for (let round = 0; round < 100; round++) {
+    const ids = Array.from({ length: 30 }, () => Math.floor(random() * tokenizer.vocabSize));
+    expect(assemble(name, ids, plain)).toEqual({ text: tokenizer.decode(ids, true), stop: undefined });
+  }
+});
+
+test("a stop string across tokens ends the text before it", () => {
+  const ids = tokenizerOf("smollm").encode("One line.\n\nUser: and more", false);
+  const options = { ...plain, stop: ["\nUser:", "never"] };
+  expect(assemble("smollm", ids, options)).toEqual({ text: "One line.\n", stop: "\nUser:" });
+  expect(assemble("smollm", ids, { ...options, includeStopStrInOutput: true }).text).toBe("One line.\n\nUser:");
+});
+
+test("several tokens at once: `used` counts those up to the stop string's last", () => {
+  const tokenizer = tokenizerOf("smollm");
+  const ids = tokenizer.encode("alpha beta gamma delta", false);
+  const before = tokenizer.encode("alpha beta", false).length;
+  const assembler = new TextAssembler(tokenizer, { ...plain, stop: [" beta"] });
+  expect(assembler.push(ids)).toEqual({ text: "alpha", stop: " beta", used: before });
+  expect(assembler.push(ids)).toEqual({ text: "", stop: " beta", used: 0 });
+  expect(assembler.flush()).toBe("");
+  expect(new TextAssembler(tokenizer, plain).push(ids).used).toBe(ids.length);
+});
+
+test("a stream restored after any token goes on as the first would have", () => {
+  const tokenizer = tokenizerOf("smollm");
+  const ids = tokenizer.encode("Ends 👨\u200d👩\u200d👧 soon: st-op here", false);
+  const options = { ...plain, stop: ["st-op"] };
+  const whole = assemble("smollm", ids, options);
+  for (let cut = 0; cut <= ids.length; cut++) {
+    const first = new TextAssembler(tokenizer, options);
+    const sent = first.push(ids.subarray(0, cut)).text;
+    const second = new TextAssembler(tokenizer, options);
+    second.restore(ids.subarray(0, cut));
+    const rest = second.push(ids.subarray(cut));
+    expect(sent + rest.text + second.flush()).toBe(whole.text);
+    expect(rest.stop).toBe("st-op");
+  }
+});
+
+test("special tokens are left out or kept as asked", () => {
+  const ids = tokenizerOf("smollm").encode("hi<|im_end|>\nthere", false);
+  expect(assemble("smollm", ids, plain).text).toBe("hi\nthere");
+  expect(assemble("smollm", ids, { ...plain, skipSpecialTokens: false }).text).toBe("hi<|im_end|>\nthere");
+});
