@@ -53,6 +53,7 @@ export function readGguf(source: FileSource, file: number): GgufHeader {
   for (let i = 0; i < numTensors; i++) {
     reader.field = `tensor ${i + 1} of ${numTensors}`;
     const name = reader.string(MODEL_BOUNDS.maxNameBytes);
+    if (name === "") throw reader.error("has an empty name");
     reader.field = name;
     if (names.has(name)) throw reader.error("is listed twice");
     names.add(name);
