@@ -55,7 +55,7 @@ export class RequestHandler {
     // A stream may be silent for long while it is queued; the deadlines are ours from here.
     this.setIdleTimeout(request, 0);
     const release = () => {
-      this.setIdleTimeout(request, this.deps.limits.idleConnectionS);
+      if (!context.idleTimeoutOff) this.setIdleTimeout(request, this.deps.limits.idleConnectionS);
       end();
     };
     try {

@@ -1,7 +1,7 @@
 import { Elysia } from "elysia";
 import { ServeError } from "../core/errors.ts";
 import type { HttpDeps } from "./http-deps.ts";
-import { RequestHandler } from "./request-handler.ts";
+import { type Endpoint, RequestHandler } from "./request-handler.ts";
 import { matchRoute, ROUTES } from "./routes.ts";
 
 export interface HttpServer {
@@ -17,8 +17,8 @@ export interface HttpServer {
 const CONNECT_PREFIX = "/scalellm.v1.";
 /** How often a draining server looks whether its last response has been sent. */
 const DRAIN_POLL_MS = 10;
-/** Time for the error events of ended streams to leave before connections are closed. */
-const LAST_WORDS_MS = 50;
+/** Time for errors to reach the clients of a server that stops at once; the rest are cut off. */
+const LAST_WORDS_MS = 250;
 
 /** Starts listening: OpenAI's API, probes, metrics, and Connect where a handler is given. Throws when the port is taken. */
 export function createHttpServer(deps: HttpDeps): HttpServer {
@@ -55,7 +55,10 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   }
   const { connectHandler } = deps;
   if (connectHandler !== undefined) {
-    app.all(`${CONNECT_PREFIX.slice(0, -1)}*`, ({ request }) => connectHandler(request), { parse: "none" });
+    const endpoint = rpcEndpoint(connectHandler);
+    app.all(`${CONNECT_PREFIX}*`, ({ request }) => handler.serve(request, `${CONNECT_PREFIX}*`, endpoint), {
+      parse: "none",
+    });
   }
   app.listen({
     hostname: deps.listen.host,
@@ -72,27 +75,43 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   } as Parameters<typeof app.listen>[0]);
   const server = app.server!;
   const { lifecycle } = deps;
+  const stoppedAtOnce = new AbortController();
   return {
     port: server.port!,
     url: server.url.href.replace(/\/$/, ""),
     async stop({ graceful }) {
       if (graceful) {
         lifecycle.drain();
-        await Promise.race([drained(), aborted(lifecycle.stopSignal)]);
-      }
-      if (!graceful) {
+        await Promise.race([drained(stoppedAtOnce.signal), aborted(stoppedAtOnce.signal)]);
+      } else {
         lifecycle.abort(new ServeError("unavailable", "The server is shutting down.", { reason: "shutting_down" }));
-        await Promise.race([lifecycle.idle(), Bun.sleep(LAST_WORDS_MS)]);
+        const patience = AbortSignal.timeout(LAST_WORDS_MS);
+        await Promise.race([drained(patience), aborted(patience)]);
+        stoppedAtOnce.abort();
       }
       await server.stop(true);
     },
   };
 
-  async function drained(): Promise<void> {
+  /** Resolves when nothing runs and the last bytes of every response have left, or `hurry` aborts after the former. */
+  async function drained(hurry: AbortSignal): Promise<void> {
     await lifecycle.idle();
-    // The count covers work; these are responses whose last bytes are still leaving, and RPCs.
-    while (server.pendingRequests > 0) await Bun.sleep(DRAIN_POLL_MS);
+    while (server.pendingRequests > 0 && !hurry.aborted) await Bun.sleep(DRAIN_POLL_MS);
   }
+}
+
+/** The handler as an endpoint. Its streams keep their own deadlines, so the connection's idle time stays off. */
+function rpcEndpoint(connectHandler: NonNullable<HttpDeps["connectHandler"]>): Endpoint {
+  return async (context) => {
+    const { pathname } = new URL(context.request.url);
+    const answer = connectHandler(context.request);
+    if (answer === undefined) {
+      throw new ServeError("not_found", `Unknown procedure: ${pathname}.`, { reason: "unknown_path" });
+    }
+    context.logged["procedure"] = pathname;
+    context.idleTimeoutOff = true;
+    return await answer;
+  };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -37,7 +37,7 @@ export class SseWriter {
   attach(controller: Controller): void {
     this.controller = controller;
     this.attached.resolve();
-    this.flush();
+    this.flushSoon();
   }
 
   /** Queues whole events. The result is set while the reader is slow: await it before producing more. */
@@ -45,13 +45,7 @@ export class SseWriter {
     if (this.over) return undefined;
     this.pending += events;
     if (this.pending.length > this.limits.maxBufferedStreamBytes) this.flush();
-    else if (!this.flushQueued) {
-      this.flushQueued = true;
-      setImmediate(() => {
-        this.flushQueued = false;
-        this.flush();
-      });
-    }
+    else this.flushSoon();
     return this.full;
   }
 
@@ -74,6 +68,16 @@ export class SseWriter {
     this.over = true;
     this.pending = "";
     this.leave();
+  }
+
+  /** At the end of this turn of the event loop, when all of a step's events have come. */
+  private flushSoon(): void {
+    if (this.flushQueued) return;
+    this.flushQueued = true;
+    setImmediate(() => {
+      this.flushQueued = false;
+      this.flush();
+    });
   }
 
   private flush(): void {

@@ -19,6 +19,7 @@ export interface TestServerOptions {
   limits?: Partial<Limits>;
   connectHandler?: HttpDeps["connectHandler"];
   maxModelLen?: number;
+  port?: number;
 }
 
 export interface LogLine extends LogFields {
@@ -47,7 +48,7 @@ export class TestServer implements AsyncDisposable {
     };
     gateway.add(model, this.replica);
     this.server = createHttpServer({
-      listen: { host: "127.0.0.1", port: 0 },
+      listen: { host: "127.0.0.1", port: options.port ?? 0 },
       gateway,
       authentication: new Authentication(options.keys ?? []),
       metrics,
