@@ -2,8 +2,12 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { connect as connectSocket, type Socket } from "node:net";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import * as web from "@connectrpc/connect-web";
+import { Authentication } from "../../src/gateway/authentication.ts";
 import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
 import type { RpcDeps } from "../../src/http/connect/rpc-deps.ts";
+import { createHttpServer } from "../../src/http/server.ts";
+import { silentLogger } from "../../src/metrics/logger.ts";
+import { ServerMetrics } from "../../src/metrics/server-metrics.ts";
 import { API_KEY, createFixture, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
 import { type Listening, rpcCases } from "./rpc-cases.ts";
 
@@ -33,6 +37,28 @@ describe("browser transports", () => {
   const plain = ({ baseUrl, interceptors }: { baseUrl: string; interceptors: [] }) => ({ baseUrl, interceptors });
   rpcCases("connect-web", listen, (o) => web.createConnectTransport(plain(o as never)));
   rpcCases("connect-web gRPC-Web", listen, (o) => web.createGrpcWebTransport(plain(o as never)));
+});
+
+/** As served: behind Elysia and the HTTP server's own hooks. */
+async function listenMounted(deps: RpcDeps): Promise<Listening> {
+  const server = createHttpServer({
+    ...deps,
+    listen: { host: "127.0.0.1", port: 0 },
+    authentication: new Authentication([API_KEY]),
+    metrics: new ServerMetrics(deps.clock),
+    version: "test",
+    corsOrigins: [],
+    // Access log lines of the HTTP server are tested elsewhere.
+    logger: silentLogger,
+    connectHandler: createConnectHandler(deps),
+  });
+  return { baseUrl: server.url, stop: () => server.stop({ graceful: false }) };
+}
+
+describe("mounted", () => {
+  rpcCases("HTTP/1.1", listenMounted, (o) => createConnectTransport({ ...o, httpVersion: "1.1" }));
+  rpcCases("h2c", listenMounted, (o) => createConnectTransport({ ...o, httpVersion: "2" }));
+  rpcCases("gRPC-Web", listenMounted, (o) => createGrpcWebTransport({ ...o, httpVersion: "1.1" }));
 });
 
 describe("over plain HTTP", () => {
