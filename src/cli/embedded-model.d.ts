@@ -1,0 +1,5 @@
+/** Files imported with { type: "file" } are paths. */
+declare module "*.gguf" {
+  const path: string;
+  export default path;
+}

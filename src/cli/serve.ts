@@ -1,0 +1,77 @@
+import { isSupervisedChild } from "../config/environment.ts";
+import { loadSettings } from "../config/load-settings.ts";
+import type { Settings } from "../config/options.ts";
+import { systemClock } from "../core/clock.ts";
+import { ModelError } from "../model/model-error.ts";
+import { banner } from "./banner.ts";
+import { CliError, type Command } from "./command.ts";
+import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
+import { type RunningServer, startServer } from "./start-server.ts";
+import { reportToSupervisor, supervise } from "./supervisor.ts";
+
+const HELP = `Usage: scalellm serve [MODEL] [OPTIONS]
+
+Serves a model: the OpenAI API, Connect and gRPC-Web on one port, native gRPC on another. MODEL is a GGUF file, a Hugging
+Face folder or a hub id (pulled if absent); without it, the bundled model.
+
+  scalellm serve
+  scalellm serve ./model.gguf --served-model-name my-model --port 9000
+  scalellm serve ORG/NAME:Q4_K_M --host 0.0.0.0 --api-key SECRET
+
+${settingsHelp()}
+
+${SETTINGS_LAYERS}
+`;
+
+/** Exit code of a process that its supervisor should start again. */
+const EXIT_RESTART = 70;
+
+export const serveCommand: Command = {
+  async run(argv) {
+    if (argv.includes("--help") || argv.includes("-h")) {
+      process.stdout.write(HELP);
+      return 0;
+    }
+    const { settings, positionals } = loadSettings(argv);
+    if (positionals.length > 1) throw new CliError(`expected one model, got ${positionals.join(" ")}`, 2);
+    if (settings.supervise && !isSupervisedChild()) {
+      return supervise(argv, systemClock, (line) => process.stderr.write(`${line}\n`));
+    }
+    return serve({ ...settings, model: positionals[0] ?? settings.model });
+  },
+};
+
+async function serve(settings: Settings): Promise<number> {
+  const startedMs = systemClock.nowMs();
+  const { promise: ended, resolve: end } = Promise.withResolvers<number>();
+  const server = await startServer(settings, { onFatal: () => end(EXIT_RESTART) });
+  const stop = createStopper(server, settings.drainTimeout, end);
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  try {
+    const model = await server.ready;
+    process.stdout.write(banner(settings, server, model, systemClock.nowMs() - startedMs));
+    if (isSupervisedChild()) reportToSupervisor(stop);
+  } catch (error) {
+    await server.stop(false);
+    throw error instanceof ModelError ? new CliError(error.message) : error;
+  }
+  const code = await ended;
+  // Workers and sockets of clients that do not close must not keep the process.
+  process.exit(code);
+}
+
+/** First signal: let running requests end, at most so many seconds. Second: end them. */
+function createStopper(server: RunningServer, drainTimeoutS: number, end: (code: number) => void): () => void {
+  let signals = 0;
+  return () => {
+    signals++;
+    if (signals > 2) return end(1);
+    const graceful = signals === 1;
+    if (graceful) {
+      server.logger.info("stopping: running requests may end; a second signal stops at once");
+      setTimeout(() => void server.stop(false).finally(() => end(1)), drainTimeoutS * 1000).unref();
+    }
+    void server.stop(graceful).finally(() => end(graceful && signals === 1 ? 0 : 1));
+  };
+}

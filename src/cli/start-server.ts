@@ -1,0 +1,193 @@
+import { isIP } from "node:net";
+import { locateLibrary } from "../backend/library.ts";
+import { LIMITS } from "../config/limits.ts";
+import type { Settings } from "../config/options.ts";
+import { systemClock } from "../core/clock.ts";
+import type { BackendConfig } from "../engine/backend-config.ts";
+import type { EngineOptions } from "../engine/engine-options.ts";
+import { Authentication } from "../gateway/authentication.ts";
+import { Gateway } from "../gateway/gateway.ts";
+import { createConnectHandler } from "../http/connect/create-connect-handler.ts";
+import { createGrpcServer, type GrpcServer } from "../http/grpc/grpc-server.ts";
+import { Lifecycle } from "../http/lifecycle.ts";
+import { createHttpServer, type HttpServer } from "../http/server.ts";
+import { createLogger, type Logger } from "../metrics/logger.ts";
+import { ServerMetrics } from "../metrics/server-metrics.ts";
+import type { OpenedModel } from "../model/spec.ts";
+import { LocalReplica } from "../replica/local.ts";
+import { createTextService } from "../text/worker-text-service.ts";
+import { CliError } from "./command.ts";
+import { resolveModel } from "./resolve-model.ts";
+import { VERSION } from "./version.ts";
+
+/** A model that answers, for the banner. */
+export interface ReadyModel {
+  readonly name: string;
+  readonly opened: OpenedModel;
+  readonly replica: LocalReplica;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  /** host:port of native gRPC. */
+  readonly grpcAddress: string | undefined;
+  readonly logger: Logger;
+  /** Resolves when the model answers; rejects when it cannot be loaded. */
+  readonly ready: Promise<ReadyModel>;
+  /** Graceful: running requests end first. May be called again, not graceful, while the first call waits. */
+  stop(graceful: boolean): Promise<void>;
+}
+
+export interface ServerHooks {
+  /** The replica met a fault that only a new process cures. */
+  onFatal?: (error: Error) => void;
+}
+
+/**
+ * Composes a server from its settings: HTTP and gRPC listen first, so that /health and /ready answer while the model
+ * loads. Throws CliError when an address cannot be bound.
+ */
+export async function startServer(settings: Settings, hooks: ServerHooks = {}): Promise<RunningServer> {
+  const clock = systemClock;
+  const logger = createLogger({ level: settings.logLevel, format: settings.logFormat, clock });
+  const metrics = new ServerMetrics(clock);
+  const gateway = new Gateway(metrics);
+  const authentication = new Authentication(settings.apiKey);
+  const lifecycle = new Lifecycle();
+  const reportError = (error: unknown) => logger.error("internal error", { error });
+  const rpc = { gateway, authentication, clock, reportError, limits: LIMITS, lifecycle, logger };
+  if (!isLoopback(settings.host) && !authentication.required) {
+    logger.warn("listening beyond this machine without an API key: anyone who reaches the port can use the model", {
+      host: settings.host,
+    });
+  }
+  const http = listen(settings, () =>
+    createHttpServer({
+      listen: { host: settings.host, port: settings.port },
+      gateway,
+      authentication,
+      metrics,
+      clock,
+      version: VERSION,
+      limits: LIMITS,
+      corsOrigins: settings.corsOrigin,
+      lifecycle,
+      logger,
+      connectHandler: createConnectHandler(rpc),
+    }),
+  );
+  let grpc: GrpcServer | undefined;
+  try {
+    if (settings.grpc) grpc = await createGrpcServer(rpc, { hostname: settings.host, port: settings.grpcPort });
+  } catch (error) {
+    await http.stop({ graceful: false });
+    throw bindError(error, settings.host, settings.grpcPort, "--grpc-port", "--no-grpc");
+  }
+  const loading = loadModel(settings, gateway, logger, hooks);
+  // The caller awaits it; a rejection before that must not end the process.
+  loading.catch(() => {});
+  return {
+    url: http.url,
+    grpcAddress: grpc && `${settings.host}:${grpc.port}`,
+    logger,
+    ready: loading,
+    async stop(graceful) {
+      await Promise.all([http.stop({ graceful }), grpc?.close(graceful)]);
+      await Promise.all(gateway.replicas().map((replica) => replica.close()));
+      await Promise.all(gateway.models().map((model) => model.text.close()));
+    },
+  };
+}
+
+async function loadModel(
+  settings: Settings,
+  gateway: Gateway,
+  logger: Logger,
+  hooks: ServerHooks,
+): Promise<ReadyModel> {
+  const [opened, libraryPath] = await Promise.all([
+    resolveModel(settings.model, settings.revision),
+    locateLibrary({ runtimeDir: settings.runtimeDir || undefined }),
+  ]);
+  const name = settings.servedModelName || opened.name;
+  const maxModelLen = settings.maxModelLen || opened.plan.spec.maxPositions;
+  // Weights load in the engine Worker while the tokenizer is built here.
+  const text = createTextService(opened.text, { maxModelLen });
+  text.catch(() => {});
+  const replica = await LocalReplica.start({
+    name,
+    backend: backendConfig(settings, opened, libraryPath),
+    options: engineOptions(settings),
+    tokenizer: text.then((service) => service.tokenizer),
+    clock: systemClock,
+    onNotice: (message) => logger.info(message, { model: name }),
+    onFatal: (error) => {
+      logger.error("the engine cannot go on", { model: name, error });
+      hooks.onFatal?.(error);
+    },
+  });
+  gateway.add(
+    {
+      name,
+      createdS: systemClock.epochS(),
+      maxModelLen: replica.info.maxModelLen,
+      vocabSize: opened.plan.spec.vocabSize,
+      text: await text,
+      generationDefaults: opened.generationDefaults,
+    },
+    replica,
+  );
+  return { name, opened, replica };
+}
+
+function backendConfig(settings: Settings, opened: OpenedModel, libraryPath: string): BackendConfig {
+  const { kvCacheDtype } = settings;
+  const kvDtype = kvCacheDtype !== "auto" ? kvCacheDtype : settings.dtype === "float32" ? "float32" : "float16";
+  return {
+    kind: "load",
+    load: {
+      plan: opened.plan,
+      libraryPath,
+      weightFormat: settings.dtype,
+      isa: settings.isa,
+      numThreads: settings.threads,
+      kvDtype,
+      blockSize: settings.blockSize,
+      kvCacheMemoryBytes: settings.kvCacheMemory,
+      maxModelLen: settings.maxModelLen,
+    },
+  };
+}
+
+function engineOptions(settings: Settings): EngineOptions {
+  return {
+    maxNumSeqs: settings.maxNumSeqs,
+    maxNumBatchedTokens: settings.maxNumBatchedTokens,
+    maxQueue: settings.maxQueue,
+    itlTargetMs: settings.itlTargetMs,
+    prefixCaching: settings.prefixCaching,
+    sharePrefixCache: settings.sharePrefixCache,
+    asyncScheduling: settings.asyncScheduling,
+    speculativeTokens: settings.speculativeTokens,
+    // A client that knows the seed could make prompts collide.
+    hashSeed: crypto.getRandomValues(new Uint32Array(1))[0]!,
+  };
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+function listen(settings: Settings, create: () => HttpServer): HttpServer {
+  try {
+    return create();
+  } catch (error) {
+    throw bindError(error, settings.host, settings.port, "--port");
+  }
+}
+
+function bindError(error: unknown, host: string, port: number, ...flags: string[]): CliError {
+  const code = (error as NodeJS.ErrnoException).code;
+  const why = code === "EADDRINUSE" ? "the port is taken" : (error as Error).message;
+  return new CliError(`cannot listen on ${host}:${port}: ${why}. Choose another with ${flags.join(" or ")}.`);
+}
