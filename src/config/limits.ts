@@ -41,7 +41,7 @@ export const LIMITS = Object.freeze({
   /** All their characters together: at 0.4 us each the last waits under 15 s. 64 MiB of memory. */
   maxQueuedTextChars: 32 * 1024 * 1024,
   /** Texts up to this length are tokenised where they are, which takes under 1 ms; longer ones go to the Worker. */
-  maxInlineTextChars: 1024,
+  maxInlineTextChars: 512,
   /** The tokenizer's memory never shrinks: a Worker beyond this is replaced. It starts with about 15 MiB. */
   maxEncoderBytes: 96 * 1024 * 1024,
   /** One RPC response. A 32k-token prompt with 20 alternatives a token is about 30 MiB; Connect's own default is 4 GiB. */

@@ -31,6 +31,9 @@ const LETTER_BEFORE_MARK = /[A-Za-z]▁/;
 
 export function bpeEncoder(model: BpeModel): EncoderDefinition {
   const { tokens, table } = model;
+  for (const id of [...model.prefixIds, ...model.suffixIds, model.unknown?.id ?? 0]) {
+    if (tokens[id] === undefined) throw new TokenizerFormatError(`Token id ${id} is not in the vocabulary.`);
+  }
   const utf8 = new TextEncoder();
   const kitBytes = (id: number): Uint8Array => {
     if (model.spelling === "byte-level") return table.bytes.subarray(table.offsets[id]!, table.offsets[id + 1]!);

@@ -34,6 +34,8 @@ class StopPattern {
 export class StopMatcher {
   readonly #patterns: readonly StopPattern[];
   readonly #includeStop: boolean;
+  /** [unit & 255] 1 where a stop string begins with such a unit: most text is passed over by this alone. */
+  readonly #begins = new Uint8Array(256);
   #held = "";
   #stop: string | undefined;
 
@@ -41,6 +43,7 @@ export class StopMatcher {
   constructor(stops: readonly string[], includeStopStrInOutput: boolean) {
     this.#patterns = stops.map((stop) => new StopPattern(stop.toWellFormed()));
     this.#includeStop = includeStopStrInOutput;
+    for (const { text } of this.#patterns) this.#begins[text.charCodeAt(0) & 255] = 1;
   }
 
   /** The stop string found, if any. */
@@ -53,7 +56,9 @@ export class StopMatcher {
     if (this.#stop !== undefined) return { text: "", stop: this.#stop };
     if (this.#patterns.length === 0) return { text, stop: undefined };
     const all = this.#held + text;
-    for (let i = this.#held.length; i < all.length; i++) {
+    let i = this.#held.length;
+    if (i === 0) while (i < all.length && this.#begins[all.charCodeAt(i) & 255] === 0) i++;
+    for (; i < all.length; i++) {
       const unit = all.charCodeAt(i);
       let found: string | undefined;
       for (const pattern of this.#patterns) {

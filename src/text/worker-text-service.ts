@@ -30,7 +30,9 @@ export async function createTextService(source: TextSource, options: TextService
     templateTokens: definition.templateTokens,
     maxChars: options.maxModelLen * LIMITS.maxCharsPerToken,
   };
-  const createWorker = options.createWorker ?? (() => new Worker(workerUrl("text/tokenizer-worker.ts")));
+  // `smol` saves 10 MB; the encoder's memory lies outside the JavaScript heap anyway.
+  const createWorker =
+    options.createWorker ?? (() => new Worker(workerUrl("text/tokenizer-worker.ts"), { smol: true }));
   const startLane = () => new WorkerLane(createWorker(), open);
   const lane = startLane();
   const tokenizer = new BpeTokenizer(definition, source.eosTokenIds);
