@@ -6,6 +6,7 @@
  * Each round measures the machine's limits and then, for every measurement, both sides one after the other, taking turns
  * at being first. Needs `npm ci` in bench/peers (make bench-cpu does it).
  */
+import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { locateLibrary } from "../src/backend/library.ts";
 import { createNativeEngine } from "../src/backend/native-backend.ts";
@@ -42,7 +43,7 @@ const requests: MeasurementRequest[] = [
     kind: "decode" as const,
     streams: count,
     promptTokens: PROMPT_TOKENS,
-    // As many tokens in all would be unfair to nobody, but long: a step of 64 streams takes as long as a dozen alone.
+    // A step of 64 streams takes as long as a dozen alone: fewer of them measure as well.
     tokens: Math.max(8, Math.ceil(decodeTokens / Math.sqrt(count))),
   })),
   { kind: "prefill", tokens: prefillTokens },
@@ -72,6 +73,10 @@ const backend = createNativeEngine(model, {
 const ours = new ScaleLlmSide(backend, systemClock);
 const peer = await PeerSide.start(["node", `${import.meta.dir}/peers/llama-cpp.mjs`, options.model, String(threads)]);
 process.stderr.write(`${machine.cpuName}, ${threads} threads, ${model.info.isa}; peer: ${peer.name}\n`);
+
+if (loadavg()[0]! > 0.5) {
+  process.stderr.write(`load average ${loadavg()[0]!.toFixed(1)}: engines that spin lose most on a busy machine\n`);
+}
 
 const work = new Map<MeasurementRequest, { bytes: number; ops: number }>();
 const rounds = new Map<MeasurementRequest, Round[]>();
