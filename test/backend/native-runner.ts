@@ -1,0 +1,107 @@
+import { type KvDtype, resultWords, type WeightFormat } from "../../src/backend/abi.ts";
+import type { SlotParams } from "../../src/backend/backend.ts";
+import { locateLibrary } from "../../src/backend/library.ts";
+import { createNativeEngine, type NativeBackend } from "../../src/backend/native-backend.ts";
+import { freeNativeModel, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
+import type { LoadPlan } from "../../src/model/spec.ts";
+import { buildStep, type RowSpec } from "./step-builder.ts";
+
+export const GREEDY: SlotParams = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  seed: 0,
+  minTokens: 0,
+  stopIds: [],
+  logitBias: [],
+  promptTokens: new Int32Array(),
+  outputTokens: new Int32Array(),
+};
+
+const BLOCK_SIZE = 16;
+
+/** One sequence at a time through the native engine, for comparisons with references. */
+export class NativeRunner implements Disposable {
+  readonly model: NativeModel;
+  readonly backend: NativeBackend;
+  readonly #table: number[];
+
+  private constructor(model: NativeModel, maxModelLen: number, kvDtype: KvDtype) {
+    this.model = model;
+    const numBlocks = Math.ceil(maxModelLen / BLOCK_SIZE);
+    this.backend = createNativeEngine(model, {
+      numThreads: 2,
+      blockSize: BLOCK_SIZE,
+      numBlocks,
+      kvDtype,
+      maxNumSeqs: 4,
+      maxBatchedTokens: 128,
+      maxLogitRows: 128,
+      maxModelLen,
+    });
+    // Scattered, as in a pool that has been in use.
+    this.#table = Array.from({ length: numBlocks }, (_, i) => (i % 2 === 0 ? numBlocks - 1 - i / 2 : (i - 1) / 2));
+  }
+
+  static async open(
+    plan: LoadPlan,
+    { weights, kv, maxModelLen }: { weights: WeightFormat; kv: KvDtype; maxModelLen: number },
+  ): Promise<NativeRunner> {
+    const model = loadNativeModel(plan, { libraryPath: await locateLibrary(), weightFormat: weights, numThreads: 2 });
+    return new NativeRunner(model, maxModelLen, kv);
+  }
+
+  /** Feeds ids in chunks; calls back with each chunk's raw logits [count, vocab], valid during the call. */
+  prefill(
+    ids: Int32Array,
+    chunk: number,
+    onLogits: (start: number, count: number, logits: Float32Array) => void,
+  ): void {
+    const vocab = this.model.vocabSize;
+    const logits = new Float32Array(chunk * vocab);
+    for (let start = 0; start < ids.length; start += chunk) {
+      const part = ids.subarray(start, start + chunk);
+      const rows: RowSpec[] = Array.from(part, (_, token) => ({ token, slot: -1, target: 0 }));
+      this.#run(part, start, rows, true);
+      const view = logits.subarray(0, part.length * vocab);
+      this.backend.logits(view);
+      onLogits(start, part.length, view);
+    }
+  }
+
+  /** The argmax continuation of a prompt, each token computed from the one that the slot sampled. */
+  greedy(prompt: Int32Array, numTokens: number, stopIds: readonly number[] = []): number[] {
+    const slot = 1;
+    this.backend.setSlot(slot, GREEDY);
+    const tokens: number[] = [];
+    const chunk = 100;
+    for (let start = 0; start < prompt.length; start += chunk) {
+      const part = prompt.subarray(start, start + chunk);
+      const isLast = start + chunk >= prompt.length;
+      const result = this.#run(part, start, isLast ? [{ token: part.length - 1, slot }] : [], false);
+      if (isLast) tokens.push(result[0]!);
+    }
+    while (tokens.length < numTokens && !stopIds.includes(tokens[tokens.length - 1]!)) {
+      const position = prompt.length + tokens.length - 1;
+      tokens.push(this.#run([-1 - slot], position, [{ token: 0, slot }], false)[0]!);
+    }
+    return tokens;
+  }
+
+  [Symbol.dispose](): void {
+    this.backend.close();
+    freeNativeModel(this.model);
+  }
+
+  #run(ids: ArrayLike<number>, start: number, rows: readonly RowSpec[], logits: boolean): Int32Array {
+    const blocks = Math.ceil((start + ids.length) / BLOCK_SIZE);
+    const step = buildStep(BLOCK_SIZE, [{ ids, start, table: this.#table.slice(0, blocks), rows }], { logits });
+    const result = new Int32Array(resultWords(rows.length, -1));
+    this.backend.wait(this.backend.submit(step), result);
+    return result;
+  }
+}
