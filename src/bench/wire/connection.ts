@@ -1,0 +1,123 @@
+import type { Socket, TCPSocketConnectOptions } from "bun";
+import { HttpResponseParser } from "./http-response-parser.ts";
+
+/** Who owns a connection's response. All calls are synchronous, within the socket's callback. */
+export interface Exchange {
+  onHead(status: number, headers: ReadonlyMap<string, string>): void;
+  onBody(buffer: Buffer, start: number, end: number): void;
+  onEnd(): void;
+  onCut(cut: Cut, detail: string): void;
+}
+
+/** How a response failed to arrive: no byte of it, a part of it, or bytes that are not HTTP. */
+export type Cut = "unanswered" | "partial" | "malformed";
+
+/**
+ * One keep-alive HTTP/1.1 connection over a raw socket: one exchange at a time. `fetch` is not used because it is capped
+ * at 256 concurrent requests a process and copies every chunk through a ReadableStream.
+ */
+export class Connection {
+  readonly #socket: Socket<undefined>;
+  readonly #parser: HttpResponseParser;
+  #exchange: Exchange | undefined;
+  /** Request bytes the kernel has not taken yet. */
+  #unsent: Buffer | undefined;
+  #closed = false;
+  #keepAlive = true;
+  readonly #onIdle: (connection: Connection) => void;
+
+  private constructor(socket: Socket<undefined>, onIdle: (connection: Connection) => void) {
+    this.#socket = socket;
+    this.#onIdle = onIdle;
+    this.#parser = new HttpResponseParser({
+      onHead: (status, headers) => {
+        this.#keepAlive = headers.get("connection")?.toLowerCase() !== "close";
+        this.#exchange?.onHead(status, headers);
+      },
+      onBody: (buffer, start, end) => this.#exchange?.onBody(buffer, start, end),
+      onEnd: () => {
+        const exchange = this.#exchange;
+        this.#exchange = undefined;
+        exchange?.onEnd();
+      },
+    });
+  }
+
+  /** Rejects when the peer refuses or is not there. `onIdle` runs when an exchange has ended and another may begin. */
+  static async open(url: URL, onIdle: (connection: Connection) => void): Promise<Connection> {
+    let connection: Connection | undefined;
+    const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
+    const options: TCPSocketConnectOptions<undefined> = {
+      // An IPv6 address is bracketed in a URL.
+      hostname: url.hostname.replace(/^\[|\]$/g, ""),
+      port,
+      ...(url.protocol === "https:" ? { tls: { serverName: url.hostname } } : {}),
+      socket: {
+        data: (_, bytes) => connection?.received(bytes),
+        drain: () => connection?.drained(),
+        close: (_, error) => connection?.ended(error instanceof Error ? error.message : "connection closed"),
+        error: (_, error) => connection?.ended(error.message),
+      },
+      data: undefined,
+    };
+    const socket = await Bun.connect(options);
+    socket.setNoDelay(true);
+    connection = new Connection(socket, onIdle);
+    return connection;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  send(request: Buffer, exchange: Exchange): void {
+    this.#parser.reset();
+    this.#exchange = exchange;
+    this.#write(request);
+  }
+
+  /** Ends the connection and whatever runs on it, silently. */
+  destroy(): void {
+    this.#exchange = undefined;
+    this.#closed = true;
+    this.#socket.terminate();
+  }
+
+  received(bytes: Buffer): void {
+    if (this.#closed) return;
+    try {
+      this.#parser.push(bytes);
+    } catch (error) {
+      this.#fail("malformed", error instanceof Error ? error.message : String(error));
+      this.destroy();
+      return;
+    }
+    if (!this.#parser.done || this.#closed) return;
+    if (this.#keepAlive) this.#onIdle(this);
+    else this.destroy();
+  }
+
+  drained(): void {
+    const rest = this.#unsent;
+    this.#unsent = undefined;
+    if (rest !== undefined) this.#write(rest);
+  }
+
+  ended(detail: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#parser.close()) this.#fail(this.#parser.idle ? "unanswered" : "partial", detail);
+  }
+
+  #write(bytes: Buffer): void {
+    const written = this.#socket.write(bytes);
+    if (written < 0) this.ended("connection closed");
+    else if (written < bytes.length) this.#unsent = bytes.subarray(written);
+  }
+
+  #fail(cut: Cut, detail: string): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.onCut(cut, detail);
+  }
+}
