@@ -1,4 +1,5 @@
 import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
+import type { EngineStats } from "../engine/step-message.ts";
 
 /** A place where requests run: an engine in this process, or another node. The gateway sees nothing else. */
 export interface Replica {
@@ -27,4 +28,6 @@ export interface ReplicaStats {
   cachedTokens: number;
   outputTokens: number;
   preemptions: number;
+  /** More of an engine in this process, for metrics. */
+  engine?: Readonly<EngineStats>;
 }

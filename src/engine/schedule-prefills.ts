@@ -1,0 +1,79 @@
+import type { Lane } from "./lane.ts";
+import type { PriorityClass } from "./priority-class.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Sequence } from "./sequence.ts";
+import type { StepPlan } from "./step-plan.ts";
+
+/** Plans prefill chunks in what the decodes left of the step: by priority, then by the lane that is owed most. */
+export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Sequence): void {
+  let budget = chunkBudget(scheduler, plan);
+  let mayAdmit = only === undefined;
+  for (const group of scheduler.queue.classes) {
+    // Lanes that can do nothing more in this step, a bit each.
+    let blocked = 0;
+    for (let lane = group.mostOwed(blocked); lane && budget > 0; lane = group.mostOwed(blocked)) {
+      const sequence = lane.active.find((candidate) => !only || candidate === only);
+      if (sequence) {
+        const count = planChunk(scheduler, plan, group, lane, sequence, budget);
+        budget -= count;
+        if (sequence.prefilling) blocked |= 1 << lane.index;
+        continue;
+      }
+      const next = mayAdmit ? lane.peek() : undefined;
+      if (!next) {
+        blocked |= 1 << lane.index;
+        continue;
+      }
+      // Whoever is next and does not fit yet keeps its turn: others who are smaller may not overtake it for ever.
+      if (!scheduler.admission.admit(next, plan)) mayAdmit = false;
+    }
+  }
+}
+
+/**
+ * Prefill tokens of this step. While streams run, what keeps the step under the ITL target; always at least a block, so
+ * that prompts go on whatever the load.
+ */
+function chunkBudget(scheduler: Scheduler, plan: StepPlan): number {
+  const room = scheduler.maxTokens - plan.numTokens;
+  const { itlTargetMs } = scheduler.options;
+  if (itlTargetMs === 0 || plan.numDecodes === 0) return room;
+  const within = scheduler.costs.prefillTokensWithin(itlTargetMs, plan.numDecodes, plan.numContext);
+  return Math.min(room, Math.max(within, scheduler.info.blockSize));
+}
+
+/** Plans the next chunk of an admitted sequence; returns its tokens. */
+function planChunk(
+  scheduler: Scheduler,
+  plan: StepPlan,
+  group: PriorityClass,
+  lane: Lane,
+  sequence: Sequence,
+  budget: number,
+): number {
+  const start = sequence.numScheduled;
+  let count = Math.min(budget, sequence.numTokens - start);
+  const rowsLeft = scheduler.info.maxLogitRows - plan.numRows;
+  const scoreFrom = Math.max(start, sequence.numScoredScheduled - 1);
+  const scoreUntil = (until: number) => Math.min(until, sequence.numPrompt - 1);
+  // Scoring rows and the sampling row at the end must fit into the step.
+  const mostRows = rowsLeft - (start + count === sequence.numTokens ? 1 : 0);
+  if (mostRows < 0) return 0;
+  if (scoreUntil(start + count) - scoreFrom > mostRows) count = scoreFrom + mostRows - start;
+  if (count <= 0) return 0;
+  const end = start + count;
+  const scoreRows = Math.max(0, scoreUntil(end) - scoreFrom);
+  const last = end === sequence.numTokens;
+  plan.add(sequence, count, last ? 1 : 0, scoreFrom, scoreRows);
+  sequence.numScheduled = end;
+  sequence.numScoredScheduled += scoreRows;
+  sequence.group.account.deficit -= count;
+  group.charge(lane, count);
+  if (last) {
+    sequence.numPending = 1;
+    sequence.prefilling = false;
+    lane.deactivate(sequence);
+    scheduler.running.startDecoding(sequence);
+  }
+  return count;
+}

@@ -1,0 +1,59 @@
+import type { Backend } from "../backend/backend.ts";
+import { BackendError } from "../backend/backend.ts";
+import { systemClock } from "../core/clock.ts";
+import { Engine } from "./engine.ts";
+import { Mailbox } from "./mailbox.ts";
+import type { FromEngine, InitEngine, ToEngine } from "./messages.ts";
+import { openBackend } from "./open-backend.ts";
+
+/** The engine Worker's entry point: opens the backend, then computes until it is told to close. */
+declare const self: Worker;
+
+const post = (message: FromEngine) => self.postMessage(message);
+
+self.onmessage = (event: MessageEvent<InitEngine>) => {
+  self.onmessage = null;
+  try {
+    const { backend: config, options, port, wake } = event.data;
+    const opened = openBackend(config, options);
+    const { backend } = opened;
+    for (const message of opened.notices) post({ type: "notice", message });
+    const engine = new Engine(backend, options, systemClock, post);
+    post({
+      type: "ready",
+      info: backend.info,
+      maxNumSeqs: engine.scheduler.maxNumSeqs,
+      reattach: opened.reattach,
+    });
+    loop(engine, backend, new Mailbox<ToEngine>(port, wake));
+    opened.close();
+    post({ type: "closed" });
+  } catch (error) {
+    // Anything else is a fault of this code: the Worker dies of it, and the replica starts another.
+    if (!(error instanceof BackendError)) throw error;
+    post({ type: "fatal", message: error.message, sticky: error.sticky });
+  }
+};
+
+/** Takes messages between steps and sleeps while there is nothing to compute. */
+function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>): void {
+  let busy = false;
+  for (;;) {
+    for (let message = busy ? mailbox.poll() : mailbox.wait(); message; message = mailbox.poll()) {
+      switch (message.type) {
+        case "add":
+          engine.add(message);
+          break;
+        case "abort":
+          engine.abort(message.id);
+          break;
+        case "profile":
+          post({ type: "profile", profile: backend.profile(message.enable) });
+          break;
+        case "close":
+          return;
+      }
+    }
+    busy = engine.runOnce();
+  }
+}

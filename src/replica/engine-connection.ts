@@ -1,0 +1,92 @@
+import { workerUrl } from "../core/worker-url.ts";
+import type { BackendConfig } from "../engine/backend-config.ts";
+import type { EngineOptions } from "../engine/engine-options.ts";
+import { MailboxSender } from "../engine/mailbox.ts";
+import type { EngineReady, FromEngine, InitEngine, ProfileReply, ToEngine } from "../engine/messages.ts";
+
+export interface EngineConnectionHandlers {
+  onReady(ready: EngineReady): void;
+  onStep(message: Int32Array): void;
+  onNotice(message: string): void;
+  onProfile(reply: ProfileReply): void;
+  /** The Worker is gone or cannot go on; called once, and nothing after it. */
+  onDeath(death: EngineDeath): void;
+}
+
+export interface EngineDeath {
+  readonly message: string;
+  /** Only a new process helps. */
+  readonly sticky: boolean;
+}
+
+/** One engine Worker and the way to it. */
+export class EngineConnection {
+  readonly #worker: Worker;
+  readonly #mailbox: MailboxSender<ToEngine>;
+  readonly #handlers: EngineConnectionHandlers;
+  readonly #closed = Promise.withResolvers<void>();
+  #dead = false;
+
+  constructor(backend: BackendConfig, options: EngineOptions, handlers: EngineConnectionHandlers) {
+    this.#handlers = handlers;
+    const { port1, port2 } = new MessageChannel();
+    const wake = new SharedArrayBuffer(4);
+    this.#mailbox = new MailboxSender(port1, wake);
+    this.#worker = new Worker(workerUrl("engine/worker.ts"), { name: "engine" });
+    this.#worker.onmessage = (event: MessageEvent<FromEngine>) => this.#receive(event.data);
+    this.#worker.onerror = (event) => this.#die({ message: event.message, sticky: false });
+    this.#worker.addEventListener("close", () => this.#die({ message: "The engine Worker ended.", sticky: false }));
+    const init: InitEngine = { type: "init", backend, options, port: port2, wake };
+    this.#worker.postMessage(init, [port2]);
+  }
+
+  send(message: ToEngine): void {
+    if (!this.#dead) this.#mailbox.send(message);
+  }
+
+  /** Lets the step in flight end, frees what the engine holds and stops the Worker. */
+  async close(): Promise<void> {
+    if (this.#dead) return;
+    this.#mailbox.send({ type: "close" });
+    await this.#closed.promise;
+    this.#stop();
+  }
+
+  #receive(message: FromEngine): void {
+    if (this.#dead) return;
+    if (message instanceof Int32Array) {
+      this.#handlers.onStep(message);
+      return;
+    }
+    switch (message.type) {
+      case "ready":
+        this.#handlers.onReady(message);
+        break;
+      case "notice":
+        this.#handlers.onNotice(message.message);
+        break;
+      case "profile":
+        this.#handlers.onProfile(message);
+        break;
+      case "fatal":
+        this.#die(message);
+        break;
+      case "closed":
+        this.#closed.resolve();
+        break;
+    }
+  }
+
+  #die(death: EngineDeath): void {
+    if (this.#dead) return;
+    this.#stop();
+    this.#closed.resolve();
+    this.#handlers.onDeath(death);
+  }
+
+  #stop(): void {
+    this.#dead = true;
+    this.#worker.terminate();
+    this.#mailbox.close();
+  }
+}

@@ -1,0 +1,78 @@
+import type { GenerateEvent } from "../core/generate.ts";
+
+type Result = IteratorResult<GenerateEvent, undefined>;
+
+/**
+ * The events of one request between the engine's messages and one reader. Text that the reader has not taken yet grows
+ * the delta that waits, so a slow reader holds one event a choice, however far it is behind.
+ */
+export class EventQueue implements AsyncIterator<GenerateEvent, undefined> {
+  readonly #events: GenerateEvent[] = [];
+  /** By choice: the delta that waits in #events. */
+  readonly #deltas = new Map<number, Extract<GenerateEvent, { type: "text-delta" }>>();
+  readonly #onReturn: () => void;
+  #reader: PromiseWithResolvers<Result> | undefined;
+  #ended = false;
+  #error: Error | undefined;
+
+  /** `onReturn`: the reader went away before the end. */
+  constructor(onReturn: () => void) {
+    this.#onReturn = onReturn;
+  }
+
+  push(event: GenerateEvent): void {
+    if (this.#ended) return;
+    if (this.#reader) {
+      this.#reader.resolve({ done: false, value: event });
+      this.#reader = undefined;
+      return;
+    }
+    if (event.type === "text-delta") {
+      const waiting = this.#deltas.get(event.index);
+      if (waiting) {
+        waiting.text += event.text;
+        (waiting.tokenIds as number[]).push(...event.tokenIds);
+        if (event.logprobs) waiting.logprobs = [...(waiting.logprobs ?? []), ...event.logprobs];
+        return;
+      }
+      this.#deltas.set(event.index, event);
+    }
+    this.#events.push(event);
+  }
+
+  /** What was pushed is still read; then the iteration ends, with `error` where there is one. */
+  end(error?: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    if (!this.#reader) return;
+    if (error) this.#reader.reject(error);
+    else this.#reader.resolve({ done: true, value: undefined });
+    this.#error = undefined;
+    this.#reader = undefined;
+  }
+
+  next(): Promise<Result> {
+    const event = this.#events.shift();
+    if (event) {
+      if (event.type === "text-delta") this.#deltas.delete(event.index);
+      return Promise.resolve({ done: false, value: event });
+    }
+    if (this.#ended) {
+      const error = this.#error;
+      this.#error = undefined;
+      return error ? Promise.reject(error) : Promise.resolve({ done: true, value: undefined });
+    }
+    this.#reader ??= Promise.withResolvers<Result>();
+    return this.#reader.promise;
+  }
+
+  return(): Promise<Result> {
+    this.#events.length = 0;
+    if (!this.#ended) {
+      this.#onReturn();
+      this.end();
+    }
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}

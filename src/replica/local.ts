@@ -1,0 +1,278 @@
+import type { Clock } from "../core/clock.ts";
+import { ServeError } from "../core/errors.ts";
+import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
+import type { BackendConfig } from "../engine/backend-config.ts";
+import type { EngineOptions } from "../engine/engine-options.ts";
+import type { EngineReady, ProfileReply } from "../engine/messages.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { EngineConnection, type EngineDeath } from "./engine-connection.ts";
+import { failure } from "./failure.ts";
+import type { LocalChoice } from "./local-choice.ts";
+import { LocalRequest } from "./local-request.ts";
+import type { Replica, ReplicaStats } from "./replica.ts";
+import { ReplicaCounters } from "./replica-counters.ts";
+import { RestartBudget } from "./restart-budget.ts";
+import { readStep, type StepHandlers } from "./step-reader.ts";
+import { addRequest, engineSampling } from "./to-engine.ts";
+
+/** Workers that may die under a request before it is suspected of killing them and given up. */
+const MAX_CRASHES = 2;
+
+export interface LocalReplicaOptions {
+  readonly name: string;
+  readonly backend: BackendConfig;
+  readonly engine: EngineOptions;
+  readonly tokenizer: Tokenizer;
+  readonly clock: Clock;
+  /** Things a person should know, such as a clipped context or a restarted engine. */
+  readonly onNotice?: (message: string) => void;
+  /** The engine cannot go on in this process. All streams have ended with an error. */
+  readonly onFatal?: (error: Error) => void;
+}
+
+/**
+ * An engine in this process. Owns the engine Worker, turns requests into messages and step messages into events. When
+ * the Worker dies, another takes over the native state and every stream goes on from its prompt and the tokens it has.
+ */
+export class LocalReplica implements Replica {
+  readonly name: string;
+  readonly #options: LocalReplicaOptions;
+  readonly #live = new Set<LocalRequest>();
+  /** By the engine's id. */
+  readonly #choices = new Map<number, { request: LocalRequest; choice: LocalChoice }>();
+  readonly #counters = new ReplicaCounters();
+  readonly #restarts: RestartBudget;
+  readonly #started = Promise.withResolvers<void>();
+  readonly #profiles: ((reply: ProfileReply) => void)[] = [];
+  readonly #handlers: StepHandlers;
+  #drained: PromiseWithResolvers<void> | undefined;
+  #connection: EngineConnection;
+  #ready: EngineReady | undefined;
+  #backend: BackendConfig;
+  #state: "loading" | "ready" | "restarting" | "closed" | "fatal" = "loading";
+  #nextId = 1;
+  #numNotStarted = 0;
+  #nowMs = 0;
+
+  private constructor(options: LocalReplicaOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#backend = options.backend;
+    this.#restarts = new RestartBudget(options.clock);
+    this.#handlers = this.#stepHandlers();
+    this.#connection = this.#connect();
+  }
+
+  /** Resolves when the weights are loaded and requests run. Rejects with what the engine says when it cannot start. */
+  static async start(options: LocalReplicaOptions): Promise<LocalReplica> {
+    const replica = new LocalReplica(options);
+    await replica.#started.promise;
+    return replica;
+  }
+
+  /** What the engine runs on: device, context, KV blocks. */
+  get engine(): EngineReady {
+    return this.#ready!;
+  }
+
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
+    return { [Symbol.asyncIterator]: () => this.#begin(request, signal).events };
+  }
+
+  stats(): ReplicaStats {
+    const engine = this.#counters.total();
+    return {
+      ready: this.#state === "ready" && !this.#drained,
+      running: engine.running,
+      waiting: Math.max(engine.waiting, this.#numNotStarted),
+      kvBlocksTotal: engine.kvBlocksTotal,
+      kvBlocksUsed: engine.kvBlocksUsed,
+      promptTokens: engine.promptTokens,
+      cachedTokens: engine.cachedTokens,
+      outputTokens: engine.outputTokens,
+      preemptions: engine.preemptions,
+      engine,
+    };
+  }
+
+  /** Turns the backend's stage timing on or off and returns what it measured. */
+  profile(enable: boolean): Promise<ProfileReply["profile"]> {
+    return new Promise((resolve) => {
+      this.#profiles.push((reply) => resolve(reply.profile));
+      this.#connection.send({ type: "profile", enable });
+    });
+  }
+
+  drain(): Promise<void> {
+    this.#drained ??= Promise.withResolvers<void>();
+    if (this.#live.size === 0) this.#drained.resolve();
+    return this.#drained.promise;
+  }
+
+  async close(): Promise<void> {
+    if (this.#state !== "fatal") this.#state = "closed";
+    this.#failAll(() => new ServeError("unavailable", "The server is shutting down."));
+    await this.#connection.close();
+  }
+
+  #begin(request: GenerateRequest, signal: AbortSignal): LocalRequest {
+    const { tokenizer, clock } = this.#options;
+    const sampling = engineSampling(request.sampling, tokenizer.eosTokenIds);
+    const onAbort = () => {
+      if (!live.isOver) this.#fail(live, new ServeError("cancelled", "The request was cancelled."));
+    };
+    const live: LocalRequest = new LocalRequest(
+      request,
+      sampling,
+      tokenizer,
+      () => this.#nextId++,
+      clock.nowMs(),
+      () => this.#abandon(live),
+    );
+    const refusal = this.#refuse(request, signal);
+    if (refusal) {
+      live.fail(refusal);
+      return live;
+    }
+    signal.addEventListener("abort", onAbort, { once: true });
+    live.onOver = () => signal.removeEventListener("abort", onAbort);
+    this.#live.add(live);
+    this.#numNotStarted++;
+    this.#submit(live);
+    return live;
+  }
+
+  /** Why a request is not taken; undefined when it is. */
+  #refuse(request: GenerateRequest, signal: AbortSignal): ServeError | undefined {
+    if (signal.aborted) return new ServeError("cancelled", "The request was cancelled.");
+    if (this.#state === "closed" || this.#state === "fatal" || this.#drained) {
+      return new ServeError("unavailable", "This server is not taking requests.");
+    }
+    if (request.resume && request.n !== 1) {
+      return new ServeError("invalid_argument", "Only a request with one choice can be resumed.", { param: "n" });
+    }
+    // The engine refuses too; here it costs no message, and holds while the engine is busy with a long step.
+    if (this.#numNotStarted >= this.#options.engine.maxQueue) {
+      const { queuedTokens, tokensPerS } = this.#counters.total();
+      const seconds = tokensPerS > 0 ? Math.ceil(queuedTokens / tokensPerS) : 1;
+      return failure.overloaded(Math.max(1, Math.min(60, seconds)));
+    }
+    return undefined;
+  }
+
+  #submit(live: LocalRequest): void {
+    for (const choice of live.choices) if (!choice.ended) this.#choices.set(choice.id, { request: live, choice });
+    // While a new Worker starts, requests wait here.
+    if (this.#state !== "ready") return;
+    this.#connection.send(addRequest(live.request, live.sampling, live.remaining(), this.#options.clock.nowMs()));
+  }
+
+  #stepHandlers(): StepHandlers {
+    return {
+      started: (id, cachedTokens, queuedMs) => {
+        const found = this.#choices.get(id);
+        if (!found) return;
+        if (!found.request.started) this.#numNotStarted--;
+        found.request.onStarted(cachedTokens, queuedMs);
+      },
+      tokens: (id, tokenIds, logprobs, finish) => {
+        const found = this.#choices.get(id);
+        if (!found) return;
+        const { request, choice } = found;
+        const stopped = request.onTokens(choice, tokenIds, logprobs, finish, this.#nowMs);
+        if (stopped) this.#connection.send({ type: "abort", id });
+        if (choice.ended) this.#choices.delete(id);
+        if (request.isOver) this.#over(request);
+      },
+      promptScores: (id, scores) => this.#choices.get(id)?.request.onPromptScores(scores),
+      preempted: (id) => this.#choices.get(id)?.request.onPreempted(),
+      failed: (id, code, retryAfterS) => {
+        const found = this.#choices.get(id);
+        if (found) this.#fail(found.request, failure.of(code, retryAfterS));
+      },
+    };
+  }
+
+  #connect(): EngineConnection {
+    return new EngineConnection(this.#backend, this.#options.engine, {
+      onReady: (ready) => this.#onReady(ready),
+      onStep: (message) => {
+        this.#nowMs = this.#options.clock.nowMs();
+        this.#counters.update(message);
+        readStep(message, this.#handlers);
+      },
+      onNotice: (message) => this.#options.onNotice?.(message),
+      onProfile: (reply) => this.#profiles.shift()?.(reply),
+      onDeath: (death) => this.#onDeath(death),
+    });
+  }
+
+  #onReady(ready: EngineReady): void {
+    this.#ready = ready;
+    this.#backend = ready.reattach;
+    this.#counters.kvBlocksTotal = ready.info.numBlocks;
+    if (this.#state === "closed") return;
+    this.#state = "ready";
+    this.#started.resolve();
+    for (const live of this.#live) this.#submit(live);
+  }
+
+  #onDeath(death: EngineDeath): void {
+    if (this.#state === "closed") return;
+    if (!this.#ready || death.sticky || !this.#restarts.take()) {
+      this.#die(death.message);
+      return;
+    }
+    this.#options.onNotice?.(`The engine failed and is started again: ${death.message}`);
+    this.#state = "restarting";
+    this.#counters.restart();
+    this.#choices.clear();
+    for (const live of [...this.#live]) {
+      if (live.started && ++live.crashes > MAX_CRASHES) this.#fail(live, failure.ofCrash());
+      else live.restart(() => this.#nextId++);
+    }
+    this.#connection = this.#connect();
+  }
+
+  #die(message: string): void {
+    const error = new Error(message);
+    this.#state = "fatal";
+    this.#failAll(
+      () => new ServeError("unavailable", "The engine has failed and is being restarted.", { cause: error }),
+    );
+    if (this.#ready) this.#options.onFatal?.(error);
+    else this.#started.reject(error);
+  }
+
+  /** The reader went away. */
+  #abandon(live: LocalRequest): void {
+    this.#abort(live);
+    this.#over(live);
+  }
+
+  #fail(live: LocalRequest, error: ServeError): void {
+    this.#abort(live);
+    live.fail(error);
+    this.#over(live);
+  }
+
+  #failAll(error: () => ServeError): void {
+    for (const live of [...this.#live]) this.#fail(live, error());
+  }
+
+  /** Tells the engine to free what the request's choices hold. */
+  #abort(live: LocalRequest): void {
+    for (const choice of live.choices) {
+      if (this.#choices.delete(choice.id) && this.#state === "ready") {
+        this.#connection.send({ type: "abort", id: choice.id });
+      }
+    }
+  }
+
+  #over(live: LocalRequest): void {
+    if (!this.#live.delete(live)) return;
+    if (!live.started) this.#numNotStarted--;
+    live.onOver();
+    if (this.#drained && this.#live.size === 0) this.#drained.resolve();
+  }
+}
