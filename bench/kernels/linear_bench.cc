@@ -35,8 +35,8 @@ struct Shape {
 };
 
 const Shape kShapes[] = {
-    {"qkv", SL_Q4_1, {576, 192, 192}, 576, false},    {"o", SL_Q4_1, {576}, 576, false},
-    {"gate_up", SL_Q4_1, {1536, 1536}, 576, true},    {"down", SL_Q4_1, {576}, 1536, false},
+    {"qkv", SL_Q4_1, {576, 192, 192}, 576, false}, {"o", SL_Q4_1, {576}, 576, false},
+    {"gate_up", SL_Q4_1, {1536, 1536}, 576, true}, {"down", SL_Q4_1, {576}, 1536, false},
     {"lm_head", SL_Q8_0, {49152}, 576, false},
 };
 const int64_t kTokens[] = {1, 4, 16, 64, 512};
@@ -47,7 +47,7 @@ std::vector<uint8_t> random_weights(const Shape& shape, int64_t rows, std::mt199
   std::vector<uint8_t> out(size_t(stored_bytes(shape.dtype, shape.cols) * rows));
   for (auto& byte : out) byte = uint8_t(next());
   for (size_t block = 0; block < out.size(); block += size_t(block_shape(shape.dtype).bytes)) {
-    out[block + 1] = 0x20;                                   // scales near 2^-7
+    out[block + 1] = 0x20;                              // scales near 2^-7
     if (shape.dtype == SL_Q4_1) out[block + 3] = 0xac;  // mins near -8 scales
   }
   return out;
@@ -126,7 +126,8 @@ int main(int argc, char** argv) {
         const int64_t tokens = kTokens[i];
         const size_t few = size_t(std::max<int64_t>(1, 3'000'000'000 / (bench.macs * tokens)));
         const size_t count = tokens == 1 ? bench.copies.size() : std::min(few, bench.copies.size());
-        bench.best[i] = std::min(bench.best[i], time_products(bench, team, tokens, count, acts.data(), reinterpret_cast<float*>(y.data())));
+        bench.best[i] = std::min(
+            bench.best[i], time_products(bench, team, tokens, count, acts.data(), reinterpret_cast<float*>(y.data())));
       }
     }
   }
@@ -152,7 +153,8 @@ int main(int argc, char** argv) {
     }
     std::printf("\n");
   }
-  std::printf("%-8s %9.1f %6.0f%%", "model", bytes / seconds[0] / 1e9, 100 * bytes / seconds[0] / limits.read_bytes_per_s);
+  std::printf("%-8s %9.1f %6.0f%%", "model", bytes / seconds[0] / 1e9,
+              100 * bytes / seconds[0] / limits.read_bytes_per_s);
   for (size_t i = 1; i < std::size(kTokens); ++i) {
     const double rate = macs * double(kTokens[i]) / seconds[i];
     std::printf("  %11.0f %3.0f%%", rate / 1e9, 100 * rate / limits.int8_macs_per_s);

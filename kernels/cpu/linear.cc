@@ -135,8 +135,7 @@ class PanelLinear final : public Linear {
       parts_.push_back({gated_ ? 0 : row, int64_t(panels_.size())});
       for (int64_t r = 0; r < part.rows; r += kPanelRows) {
         const int64_t rows = std::min<int64_t>(kPanelRows, part.rows - r);
-        panels_.push_back(
-            {nullptr, multiply, encoding, int32_t((gated_ ? 0 : row) + r), int32_t(rows)});
+        panels_.push_back({nullptr, multiply, encoding, int32_t((gated_ ? 0 : row) + r), int32_t(rows)});
       }
       row += part.rows;
     }

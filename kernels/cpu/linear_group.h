@@ -1,7 +1,7 @@
 // Group-quantised panels and the int8 activations they meet.
 //
-// Every GGUF type becomes one of six encodings that differ in the width of codes, the width of scales, and whether a group
-// of 32 columns has a min or one scale for each half. Two groups form a pair, the unit of a panel:
+// Every GGUF type becomes one of six encodings that differ in the width of codes, the width of scales, and whether a
+// group of 32 columns has a min or one scale for each half. Two groups form a pair, the unit of a panel:
 //
 //   codes of group 0, codes of group 1 | scales 0, scales 1 | mins 0, mins 1
 //
@@ -10,8 +10,8 @@
 // shifts. 8-bit codes: 8 lines; byte 4r + i of line j is column 4j + i plus 128.
 // Scales and mins are [16] of binary16 or float32; with a scale for each half, [2][16].
 //
-// A weight is scale * (code - zero) + (min + zero * scale), zero in the middle of the codes. The second term is small, so
-// that its product with the sum of the group's activations can run in bfloat16 where that is faster.
+// A weight is scale * (code - zero) + (min + zero * scale), zero in the middle of the codes. The second term is small,
+// so that its product with the sum of the group's activations can run in bfloat16 where that is faster.
 //
 // Activations are int8 with a scale for every 16: in groups of 32 the bundled model's mean KL to float32 is 2.9e-3, in
 // groups of 16 1.5e-3, at the price of one more multiply-add for 128 or more.
@@ -30,11 +30,11 @@ constexpr int kPairCols = 2 * kGroup;
 struct alignas(64) ActGroup {
   int8_t q[kGroup];
   float scale[2];
-  float scale_high;     // scale[1] / 16, for 4-bit codes multiplied where they lie, in the high half of a byte
-  int32_t zero4;        // -8 times the sum of the first half's q
-  int32_t zero8[2];     // -128 times the sums of q
-  float sum;            // of scale * q
-  uint32_t sum_pair;    // in the first group of a pair: bfloat16 sums of both groups
+  float scale_high;   // scale[1] / 16, for 4-bit codes multiplied where they lie, in the high half of a byte
+  int32_t zero4;      // -8 times the sum of the first half's q
+  int32_t zero8[2];   // -128 times the sums of q
+  float sum;          // of scale * q
+  uint32_t sum_pair;  // in the first group of a pair: bfloat16 sums of both groups
 };
 static_assert(sizeof(ActGroup) == 64);
 
@@ -61,7 +61,9 @@ using FormatI8Half = GroupFormat<8, true, false, true>;  // Q6_K
 // Activations of a group that are all smaller than this count as zero: their reciprocal would overflow.
 constexpr float kLeastAct = 1e-30f;
 
-static inline int64_t num_pairs(int64_t cols) { return (cols + kPairCols - 1) / kPairCols; }
+static inline int64_t num_pairs(int64_t cols) {
+  return (cols + kPairCols - 1) / kPairCols;
+}
 
 // Fills the fields of a group that follow from q, scale and the sums of q. Static like all that kernels include: code
 // compiled for one instruction set must not be merged with another's.

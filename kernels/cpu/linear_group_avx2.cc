@@ -1,7 +1,8 @@
 // Group-quantised panel kernels for AVX2.
 //
-// vpmaddubsw multiplies unsigned by signed bytes and adds two products in 16 bits. Codes of 4 bits leave room for four such
-// sums (8 * 15 * 127 < 2^15), so a half group is widened once. Codes of 8 bits do not fit and run as two 4-bit digits.
+// vpmaddubsw multiplies unsigned by signed bytes and adds two products in 16 bits. Codes of 4 bits leave room for four
+// such sums (8 * 15 * 127 < 2^15), so a half group is widened once. Codes of 8 bits do not fit and run as two 4-bit
+// digits.
 #include <immintrin.h>
 
 #include "cpu/linear_group.h"
@@ -25,9 +26,15 @@ SL_INLINE __m256 load_scale(const uint8_t* p, int half) {
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p) + half));
 }
 
-SL_INLINE __m256i load_line(const uint8_t* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); }
-SL_INLINE __m256i low_digit(__m256i both) { return _mm256_and_si256(both, _mm256_set1_epi8(15)); }
-SL_INLINE __m256i high_digit(__m256i both) { return low_digit(_mm256_srli_epi16(both, 4)); }
+SL_INLINE __m256i load_line(const uint8_t* p) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+}
+SL_INLINE __m256i low_digit(__m256i both) {
+  return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+SL_INLINE __m256i high_digit(__m256i both) {
+  return low_digit(_mm256_srli_epi16(both, 4));
+}
 
 // Sixteen columns of 4-bit codes by eight rows, times `weight`.
 SL_INLINE __m256i dot_digits(const __m256i* codes, const __m256i* q, int16_t weight) {
@@ -140,7 +147,8 @@ SL_INLINE int32_t quantize_half(const float* x, int8_t* q, float* scale) {
   const bool zero = !(most > kLeastAct);
   *scale = zero ? 0.0f : most / 127.0f;
   const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 127.0f / most);
-  const __m256i q0 = _mm256_cvtps_epi32(_mm256_mul_ps(x0, inverse)), q1 = _mm256_cvtps_epi32(_mm256_mul_ps(x1, inverse));
+  const __m256i q0 = _mm256_cvtps_epi32(_mm256_mul_ps(x0, inverse)),
+                q1 = _mm256_cvtps_epi32(_mm256_mul_ps(x1, inverse));
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q0, q1), 0xd8);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_store_si128(reinterpret_cast<__m128i*>(q), bytes);

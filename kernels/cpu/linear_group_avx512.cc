@@ -1,8 +1,8 @@
 // Group-quantised panel kernels for AVX-512 with VNNI and BF16.
 //
-// On Zen 4 vpdpbusd, float multiplies and fused multiply-adds share two 256-bit pipes, so a group of 16 rows and 32 columns
-// costs 8 + 3 issues a token, 11.5 with a min, and the peak of this file is 8 / 11.5 of vpdpbusd's. Everything else
-// (conversions, integer and logical operations) runs beside them on the other two pipes.
+// On Zen 4 vpdpbusd, float multiplies and fused multiply-adds share two 256-bit pipes, so a group of 16 rows and 32
+// columns costs 8 + 3 issues a token, 11.5 with a min, and the peak of this file is 8 / 11.5 of vpdpbusd's. Everything
+// else (conversions, integer and logical operations) runs beside them on the other two pipes.
 #include <immintrin.h>
 
 #include "cpu/linear_group.h"
@@ -11,6 +11,10 @@ namespace scalellm {
 namespace {
 
 #define SL_INLINE static inline __attribute__((always_inline))
+
+// How far ahead weights are fetched when several tokens slow the stream down, so that it looks idle to the hardware's
+// own prefetching; that is best left alone with one token.
+constexpr int kPrefetchBytes = 3072;
 
 SL_INLINE __m512i broadcast(const void* p) {
   int32_t word;
@@ -76,6 +80,9 @@ SL_INLINE __m512 add_group(__m512 sum, const __m512i* codes, const __m512* scale
 // Adds group g of a pair to every token's sum.
 template <class Format, int kCount>
 SL_INLINE void add_group_tokens(const uint8_t* pair, int g, const uint8_t* const* acts, int64_t at, __m512* sum) {
+  for (int at = 0; kCount > 1 && at < Format::kPairBytes / 2; at += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(pair + g * (Format::kPairBytes / 2) + kPrefetchBytes + at), _MM_HINT_T0);
+  }
   __m512i codes[8];
   load_codes<Format>(pair + g * Format::kCodeBytes, codes);
   __m512 scale[2];

@@ -1,4 +1,5 @@
-// Packing of group-quantised panels: a row's codes and scales in one normal form (common/dequant.h), then laid out by format.
+// Packing of group-quantised panels: a row's codes and scales in one normal form (common/dequant.h), then laid out by
+// format.
 #include "cpu/linear_group_pack.h"
 
 #include <algorithm>
@@ -25,8 +26,10 @@ int stored_shift(int32_t dtype) {
   switch (dtype) {
     case SL_Q5_0:
     case SL_Q5_1:
-    case SL_Q5_K: return 128 - 16;
-    case SL_Q6_K: return 128 - 32;
+    case SL_Q5_K:
+      return 128 - 16;
+    case SL_Q6_K:
+      return 128 - 32;
   }
   return 0;
 }
@@ -111,7 +114,7 @@ struct Packer {
   }
 
   static void unpack_row(const uint8_t* panel, int64_t cols, int r, float* out) {
-    constexpr int kImplied = Format::kBits == 4 ? 8 : 128;        // zero of formats without a min
+    constexpr int kImplied = Format::kBits == 4 ? 8 : 128;                // zero of formats without a min
     constexpr int kShift = Format::kBits == 4 ? 0 : 128 - Format::kZero;  // of formats with one
     for (int64_t k = 0; k < cols; ++k) {
       const uint8_t* pair = panel + k / kPairCols * Format::kPairBytes;
@@ -121,7 +124,8 @@ struct Packer {
       const float scale = load_scale<Format>(scales, r);
       const int code = code_at(pair + g * Format::kCodeBytes, r, int(k % kGroup));
       if (Format::kMin) {
-        out[k] = scale * float(code - kShift) + load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes, r);
+        out[k] =
+            scale * float(code - kShift) + load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes, r);
       } else {
         out[k] = scale * float(code - kImplied);
       }
@@ -133,12 +137,18 @@ struct Packer {
 template <class F>
 auto with_packer(Encoding encoding, F&& visit) {
   switch (encoding) {
-    case kEncodingU4: return visit(Packer<FormatU4>());
-    case kEncodingU4Min: return visit(Packer<FormatU4Min>());
-    case kEncodingK4: return visit(Packer<FormatK4>());
-    case kEncodingI8Min: return visit(Packer<FormatI8Min>());
-    case kEncodingI8Half: return visit(Packer<FormatI8Half>());
-    default: return visit(Packer<FormatI8>());
+    case kEncodingU4:
+      return visit(Packer<FormatU4>());
+    case kEncodingU4Min:
+      return visit(Packer<FormatU4Min>());
+    case kEncodingK4:
+      return visit(Packer<FormatK4>());
+    case kEncodingI8Min:
+      return visit(Packer<FormatI8Min>());
+    case kEncodingI8Half:
+      return visit(Packer<FormatI8Half>());
+    default:
+      return visit(Packer<FormatI8>());
   }
 }
 
@@ -162,12 +172,17 @@ void unpack_group_row(Encoding encoding, const uint8_t* panel, int64_t cols, int
 
 Encoding group_encoding(int32_t dtype) {
   switch (dtype) {
-    case SL_Q4_0: return kEncodingU4;
-    case SL_Q4_1: return kEncodingU4Min;
-    case SL_Q4_K: return kEncodingK4;
+    case SL_Q4_0:
+      return kEncodingU4;
+    case SL_Q4_1:
+      return kEncodingU4Min;
+    case SL_Q4_K:
+      return kEncodingK4;
     case SL_Q5_1:
-    case SL_Q5_K: return kEncodingI8Min;
-    case SL_Q6_K: return kEncodingI8Half;
+    case SL_Q5_K:
+      return kEncodingI8Min;
+    case SL_Q6_K:
+      return kEncodingI8Half;
   }
   return kEncodingI8;
 }

@@ -48,7 +48,9 @@ void unpack_floats(Encoding encoding, const uint8_t* panel, int64_t cols, int r,
 
 }  // namespace
 
-ActKind act_kind(Encoding encoding) { return encoding < kNumFloatEncodings ? kActF32 : kActGroups; }
+ActKind act_kind(Encoding encoding) {
+  return encoding < kNumFloatEncodings ? kActF32 : kActGroups;
+}
 
 int64_t act_bytes(ActKind kind, int64_t cols) {
   if (kind == kActGroups) return num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
