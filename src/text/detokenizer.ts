@@ -16,10 +16,11 @@ export class Detokenizer {
   #spacesToStrip: number;
   #started = false;
 
-  constructor(tokenizer: Tokenizer, skipSpecialTokens: boolean) {
+  /** continuesText: the tokens go on from other text, so a space at their start is a space of the text. */
+  constructor(tokenizer: Tokenizer, skipSpecialTokens: boolean, continuesText = false) {
     this.#tokenizer = tokenizer;
     this.#skipSpecialTokens = skipSpecialTokens;
-    this.#spacesToStrip = tokenizer.leadingSpacesStripped ?? 0;
+    this.#spacesToStrip = continuesText ? 0 : (tokenizer.leadingSpacesStripped ?? 0);
   }
 
   /** The text that this token completes; may be empty. */

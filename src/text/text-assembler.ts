@@ -6,6 +6,11 @@ export interface TextAssemblerOptions {
   readonly stop: readonly string[];
   readonly includeStopStrInOutput: boolean;
   readonly skipSpecialTokens: boolean;
+  /**
+   * The tokens go on from a text: " Paris" after "The capital is" keeps its space, which decode() of a whole text strips
+   * where the tokenizer marks words (SentencePiece). Right where the prompt's last token is not a special one.
+   */
+  readonly continuesText?: boolean;
 }
 
 /** The text of one choice as its tokens arrive: detokenised, held back where it may become a stop string, cut there. */
@@ -14,7 +19,7 @@ export class TextAssembler {
   readonly #matcher: StopMatcher;
 
   constructor(tokenizer: Tokenizer, options: TextAssemblerOptions) {
-    this.#detokenizer = new Detokenizer(tokenizer, options.skipSpecialTokens);
+    this.#detokenizer = new Detokenizer(tokenizer, options.skipSpecialTokens, options.continuesText);
     this.#matcher = new StopMatcher(options.stop, options.includeStopStrInOutput);
   }
 

@@ -1,6 +1,6 @@
 /**
  * Text to token ids and back. Texts are UTF-16 JavaScript strings; a lone surrogate counts as U+FFFD.
- * Made by text/load-tokenizer.ts; the Worker front is text/worker-text-service.ts.
+ * Implementation: text/bpe-tokenizer.ts; the front that uses a Worker: text/worker-text-service.ts.
  */
 export interface Tokenizer {
   readonly vocabSize: number;

@@ -65,3 +65,9 @@ test("special tokens are left out or kept as asked", () => {
   expect(assemble("smollm", ids, plain).text).toBe("hi\nthere");
   expect(assemble("smollm", ids, { ...plain, skipSpecialTokens: false }).text).toBe("hi<|im_end|>\nthere");
 });
+
+test("what continues a text keeps the space that a text of its own would lose", () => {
+  const ids = tokenizerOf("llama2").encode("the end", false);
+  expect(assemble("llama2", ids, plain).text).toBe("the end");
+  expect(assemble("llama2", ids, { ...plain, continuesText: true }).text).toBe(" the end");
+});
