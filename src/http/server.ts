@@ -108,7 +108,7 @@ function rpcEndpoint(connectHandler: NonNullable<HttpDeps["connectHandler"]>): E
     if (answer === undefined) {
       throw new ServeError("not_found", `Unknown procedure: ${pathname}.`, { reason: "unknown_path" });
     }
-    context.logged["procedure"] = pathname;
+    context.logged.procedure = pathname;
     context.idleTimeoutOff = true;
     return await answer;
   };

@@ -2,15 +2,15 @@ import net from "node:net";
 
 /** A TCP client that sends exactly what it is told and keeps what it gets. */
 export class RawClient {
-  received = "";
   closed = false;
+  private chunks: string[] = [];
   private readonly socket: net.Socket;
   private wake: () => void = () => {};
 
   private constructor(port: number) {
     this.socket = net.connect(port, "127.0.0.1");
     this.socket.on("data", (data) => {
-      this.received += data.toString("latin1");
+      this.chunks.push(data.toString("latin1"));
       this.wake();
     });
     const ended = () => {
@@ -66,13 +66,21 @@ export class RawClient {
     this.socket.destroy();
   }
 
+  /** Everything so far. */
+  get received(): string {
+    return this.chunks.join("");
+  }
+
   /** Resolves when `text` has been received; rejects when the connection closes before. */
   async until(text: string): Promise<void> {
-    // Each time only what is new is searched: some tests receive tens of megabytes.
-    for (let from = 0; !this.received.includes(text, from); ) {
+    let seen = this.received;
+    let count = this.chunks.length;
+    while (!seen.includes(text)) {
       if (this.closed) throw new Error(`closed after: ${this.received.slice(-500)}`);
-      from = Math.max(0, this.received.length - text.length);
       await this.change();
+      // Only what is new is searched: some tests receive tens of megabytes.
+      seen = seen.slice(-text.length) + this.chunks.slice(count).join("");
+      count = this.chunks.length;
     }
   }
 

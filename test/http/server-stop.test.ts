@@ -28,7 +28,7 @@ test("a graceful stop lets a stream finish and refuses new requests", async () =
   expect(chunks.slice(1, 3).map((chunk) => chunk.choices[0].delta.content)).toEqual(["first", "second"]);
   expect(chunks.at(-1)).toBe("[DONE]");
   await stopped;
-  expect(fetch(`${server.url}/health`)).rejects.toThrow();
+  await expect(fetch(`${server.url}/health`)).rejects.toThrow();
   idle.destroy();
 });
 

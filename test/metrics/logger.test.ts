@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import { createLogger, type LogLevel, silentLogger } from "../../src/metrics/logger.ts";
+
+const clock = { nowMs: () => 0, epochS: () => 1_700_000_000 };
+
+function lines(level: LogLevel, format: "pretty" | "json") {
+  const written: string[] = [];
+  return { written, logger: createLogger({ level, format, clock, write: (line) => written.push(line) }) };
+}
+
+test("JSON lines: one object each, with the time, level, message and fields", () => {
+  const { written, logger } = lines("debug", "json");
+  logger.debug("step", { n: 1 });
+  logger.error("failed", { cause: new Error("why"), text: "two\nlines" });
+  expect(written.every((line) => line.endsWith("}\n") && line.indexOf("\n") === line.length - 1)).toBe(true);
+  const [first, second] = written.map((line) => JSON.parse(line));
+  expect(first).toEqual({ time: "2023-11-14T22:13:20.000Z", level: "debug", message: "step", n: 1 });
+  expect(second).toMatchObject({ level: "error", text: "two\nlines" });
+  expect(second.cause).toContain("Error: why");
+});
+
+test("pretty lines: one each, strings quoted where they need it, undefined left out", () => {
+  const { written, logger } = lines("info", "pretty");
+  logger.info("request", { route: "/v1/models", status: 200, error: "two\nlines", tenant: undefined });
+  expect(written).toEqual(['22:13:20 INFO  request route=/v1/models status=200 error="two\\nlines"\n']);
+});
+
+test("lines below the level are dropped", () => {
+  const { written, logger } = lines("warn", "pretty");
+  for (const level of ["debug", "info", "warn", "error"] as const) logger[level](level);
+  expect(written.map((line) => line.split(" ").at(-1))).toEqual(["warn\n", "error\n"]);
+  expect(silentLogger.error("nothing")).toBeUndefined();
+});
