@@ -3,7 +3,8 @@ import type { AddedToken } from "./tokenizer-definition.ts";
 /** A stretch of text, or an added token between two stretches. */
 export type Piece = { readonly text: string; readonly start: number } | { readonly id: number };
 
-const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u;
+/** Word characters as Unicode's regular expressions (UTS #18) and Rust's define them: joiners are some. */
+const WORD = /\p{Alphabetic}|\p{M}|\p{Nd}|\p{Pc}|\p{Join_Control}/u;
 const SPACE = /\p{White_Space}/u;
 
 /**
