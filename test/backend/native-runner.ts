@@ -55,21 +55,30 @@ export class NativeRunner implements Disposable {
     return new NativeRunner(model, maxModelLen, kv);
   }
 
-  /** Feeds ids in chunks; calls back with each chunk's raw logits [count, vocab], valid during the call. */
+  /**
+   * Feeds ids in chunks, with a row of logits after every `every`-th token. The row [vocab] is valid during the call;
+   * nextLogprob is the library's own log probability of the token that follows (of token 0 after the last).
+   */
   prefill(
     ids: Int32Array,
-    chunk: number,
-    onLogits: (start: number, count: number, logits: Float32Array) => void,
+    { chunk, every }: { chunk: number; every: number },
+    onRow: (position: number, logits: Float32Array, nextLogprob: number) => void,
   ): void {
     const vocab = this.model.vocabSize;
-    const logits = new Float32Array(chunk * vocab);
+    const logits = new Float32Array(Math.ceil(chunk / every + 1) * vocab);
     for (let start = 0; start < ids.length; start += chunk) {
       const part = ids.subarray(start, start + chunk);
-      const rows: RowSpec[] = Array.from(part, (_, token) => ({ token, slot: -1, target: 0 }));
-      this.#run(part, start, rows, true);
-      const view = logits.subarray(0, part.length * vocab);
-      this.backend.logits(view);
-      onLogits(start, part.length, view);
+      const rows: RowSpec[] = [];
+      for (let token = 0; token < part.length; token++) {
+        if ((start + token + 1) % every === 0)
+          rows.push({ token, slot: -1, target: ids[start + token + 1] ?? 0, top: 0 });
+      }
+      const result = this.#run(part, start, rows, true);
+      const logprobs = new Float32Array(result.buffer, result.byteOffset + 8 * rows.length, rows.length);
+      if (rows.length > 0) this.backend.logits(logits.subarray(0, rows.length * vocab));
+      rows.forEach(({ token }, row) => {
+        onRow(start + token, logits.subarray(row * vocab, (row + 1) * vocab), logprobs[row]!);
+      });
     }
   }
 
