@@ -1,4 +1,4 @@
-import { createConnectRouter } from "@connectrpc/connect";
+import { createConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
   readAllBytes,
   type UniversalHandler,
@@ -8,10 +8,11 @@ import {
 import type { Limits } from "../../config/limits.ts";
 import { InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
 import { bodyWithin } from "./body-deadline.ts";
+import { FRAME_SINK, takesFrames } from "./frame-sink.ts";
 import { createInferenceService } from "./inference-service.ts";
+import { ResponseBody } from "./response-body.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
-import { readerReady } from "./write-stream.ts";
 
 /** Answers a service's request; undefined for every path that is none of the services'. */
 export type ConnectHandler = (request: Request) => Promise<Response> | undefined;
@@ -34,55 +35,26 @@ export function createConnectHandler(deps: RpcDeps): ConnectHandler {
 }
 
 async function answer(handler: UniversalHandler, request: Request, limits: Limits): Promise<Response> {
-  const abort = new AbortController();
+  const body = new ResponseBody(limits.stalledReaderMs);
   const source = universalServerRequestFromFetch(request, {});
   const response = await handler({
     ...source,
     body: bodyWithin(source.body as AsyncIterable<Uint8Array>, limits.bodyDeadlineMs),
     // Either tells of a client that went away; which one fires first depends on what the server is doing.
-    signal: AbortSignal.any([request.signal, abort.signal]),
+    signal: AbortSignal.any([request.signal, body.signal]),
+    contextValues: createContextValues().set(FRAME_SINK, takesFrames(request.headers) ? body : undefined),
   });
-  return new Response(await responseBody(response, abort, limits), {
+  return new Response(await contentOf(response, body, limits), {
     status: response.status,
     ...(response.header === undefined ? {} : { headers: response.header }),
   });
 }
 
 /** A body of known length goes out whole; anything else is a stream. */
-async function responseBody({ body, header }: UniversalServerResponse, abort: AbortController, limits: Limits) {
+async function contentOf({ body, header }: UniversalServerResponse, stream: ResponseBody, limits: Limits) {
   if (body === undefined) return null;
   if (header?.has("content-length")) {
     return (await readAllBytes(body, limits.maxRpcResponseBytes)) as Uint8Array<ArrayBuffer>;
   }
-  return bodyStream(body, abort, limits.stalledReaderMs);
-}
-
-/** A direct stream: one write and flush a chunk, waiting only when the socket is full. */
-function bodyStream(
-  body: AsyncIterable<Uint8Array>,
-  abort: AbortController,
-  stalledReaderMs: number,
-): ReadableStream<Uint8Array> {
-  const source: Bun.DirectUnderlyingSource<Uint8Array> = {
-    type: "direct",
-    async pull(controller) {
-      try {
-        for await (const chunk of body) {
-          const written: unknown = controller.write(chunk as Uint8Array<ArrayBuffer>);
-          const flushed: unknown = controller.flush();
-          if (written instanceof Promise || flushed instanceof Promise) {
-            await readerReady(Promise.all([written, flushed]), stalledReaderMs);
-          }
-        }
-      } catch (error) {
-        // The protocols write their own errors into the body: what arrives here is the connection's.
-        abort.abort(error);
-      } finally {
-        controller.close();
-      }
-    },
-    cancel: (reason?: unknown) => abort.abort(reason),
-  };
-  // The DOM types, which win over those of Bun, do not know direct sources.
-  return new ReadableStream(source as unknown as UnderlyingDefaultSource<Uint8Array>);
+  return stream.of(body);
 }

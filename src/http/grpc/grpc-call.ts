@@ -1,8 +1,9 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { Limits } from "../../config/limits.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
+import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
 import { readerReady } from "../connect/write-stream.ts";
 
 /**
@@ -21,17 +22,20 @@ export async function serveCall(
   stream.on("error", () => {});
   try {
     const body = readBody(stream);
+    const header = toHeaders(headers);
+    const writer = new StreamWriter(stream, limits.stalledReaderMs);
     // A client may take its time between the messages of a stream of its own, but not within a single request.
     const single = handler.method.methodKind === "unary" || handler.method.methodKind === "server_streaming";
     const response = await handler({
       httpVersion: "2.0",
       method: headers[":method"] ?? "",
       url: `http://${headers[":authority"] ?? "localhost"}${headers[":path"]}`,
-      header: toHeaders(headers),
+      header,
       body: single ? bodyWithin(body, limits.bodyDeadlineMs) : body,
       signal: abort.signal,
+      contextValues: createContextValues().set(FRAME_SINK, takesFrames(header) ? writer : undefined),
     });
-    await writeResponse(stream, response, limits.stalledReaderMs);
+    await writeResponse(stream, response, writer);
   } catch {
     stream.close(constants.NGHTTP2_CANCEL);
   }
@@ -74,20 +78,32 @@ async function* readBody(stream: ServerHttp2Stream): AsyncGenerator<Uint8Array> 
   }
 }
 
+/** Writes to a stream whose head has been sent. */
+class StreamWriter implements FrameSink {
+  constructor(
+    private readonly stream: ServerHttp2Stream,
+    private readonly stalledReaderMs: number,
+  ) {}
+
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.stream.destroyed) throw new ConnectError("the call was cancelled", Code.Canceled);
+    return this.stream.write(bytes) ? undefined : readerReady(drained(this.stream), this.stalledReaderMs);
+  }
+}
+
 async function writeResponse(
   stream: ServerHttp2Stream,
   response: UniversalServerResponse,
-  stalledReaderMs: number,
+  writer: StreamWriter,
 ): Promise<void> {
   const head = { ":status": response.status, ...Object.fromEntries(response.header ?? []) };
   let trailers: Record<string, string> = {};
   for await (const chunk of response.body ?? []) {
-    if (stream.destroyed) throw new ConnectError("the call was cancelled", Code.Canceled);
-    if (!stream.headersSent) {
+    if (!stream.headersSent && !stream.destroyed) {
       stream.respond(head, { waitForTrailers: true });
       stream.on("wantTrailers", () => stream.sendTrailers(trailers));
     }
-    if (!stream.write(chunk)) await readerReady(drained(stream), stalledReaderMs);
+    await writer.write(chunk);
   }
   if (stream.destroyed) return;
   trailers = Object.fromEntries(response.trailer ?? []);

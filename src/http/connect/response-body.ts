@@ -1,0 +1,49 @@
+import type { FrameSink } from "./frame-sink.ts";
+import { readerReady } from "./write-stream.ts";
+
+type Controller = Parameters<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>[0];
+
+/**
+ * A fetch response's body as a direct stream: one write and flush a chunk, waiting only when the socket is full. Frames
+ * may be written beside the chunks of `of()` once that is being read.
+ */
+export class ResponseBody implements FrameSink {
+  private readonly gone = new AbortController();
+  private controller: Controller | undefined;
+
+  /** `stalledReaderMs`: a reader that takes nothing for this long is dropped. */
+  constructor(private readonly stalledReaderMs: number) {}
+
+  /** Aborts when the reader has gone away or stalled. */
+  get signal(): AbortSignal {
+    return this.gone.signal;
+  }
+
+  of(chunks: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+    const source: Bun.DirectUnderlyingSource<Uint8Array> = {
+      type: "direct",
+      pull: async (controller) => {
+        this.controller = controller;
+        try {
+          for await (const chunk of chunks) await this.write(chunk as Uint8Array<ArrayBuffer>);
+        } catch (error) {
+          // The protocols write their own errors into the body: what arrives here is the connection's.
+          this.gone.abort(error);
+        } finally {
+          controller.close();
+        }
+      },
+      cancel: (reason?: unknown) => this.gone.abort(reason),
+    };
+    // The DOM types, which win over those of Bun, do not know direct sources.
+    return new ReadableStream(source as unknown as UnderlyingDefaultSource<Uint8Array>);
+  }
+
+  write(bytes: Uint8Array<ArrayBuffer>): Promise<void> | undefined {
+    if (this.controller === undefined) throw new Error("the body is not being read yet");
+    const written: unknown = this.controller.write(bytes);
+    const flushed: unknown = this.controller.flush();
+    if (!(written instanceof Promise) && !(flushed instanceof Promise)) return undefined;
+    return readerReady(Promise.all([written, flushed]), this.stalledReaderMs);
+  }
+}
