@@ -98,13 +98,18 @@ export function referenceOutput(config: FakeModelConfig, params: SlotParams, max
   const sampler = new FakeSampler(params);
   const stopIds = Array.from(params.stopIds);
   const output = Array.from(params.outputTokens);
+  let running = config.seed;
   const push = (token: number): number => {
     const position = entries.length;
-    let fold = config.seed;
-    for (let p = firstAttended(config, position); p < position; p++) fold = mix(fold, entries[p]!);
-    const entry = kvEntry(fold, token, position);
+    let before = running;
+    if (config.slidingWindow > 0) {
+      before = config.seed;
+      for (let p = firstAttended(config, position); p < position; p++) before = mix(before, entries[p]!);
+    }
+    const entry = kvEntry(before, token, position);
     entries.push(entry);
-    return mix(fold, entry);
+    running = mix(before, entry);
+    return running;
   };
   let fold = 0;
   let input = 0;

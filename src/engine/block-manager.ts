@@ -71,7 +71,7 @@ export class BlockManager {
 
   /** Whether a sequence can share the prompt blocks of `parent`, a sequence of its group: all computed and all held. */
   canFork(parent: Sequence): boolean {
-    return parent.state === "running" && parent.firstBlock === 0 && parent.numScheduled >= parent.numPrompt;
+    return parent.promptSubmitted && parent.firstBlock === 0;
   }
 
   /**
@@ -145,6 +145,7 @@ export class BlockManager {
     sequence.firstBlock = 0;
     sequence.numScheduled = 0;
     sequence.numCommitted = 0;
+    sequence.promptSubmitted = false;
   }
 
   /** Forgets all cached prefixes: after a fault their contents are not trusted. No block may be owned. */
@@ -164,7 +165,7 @@ export class BlockManager {
     for (const sequence of holders) {
       const table = this.#tables[sequence.slot]!;
       for (let i = sequence.firstBlock; i < sequence.numBlocks; i++) refs[table[i]!]!++;
-      const first = Math.floor(sequence.numCommitted / this.blockSize);
+      const first = Math.max(sequence.firstBlock, Math.floor(sequence.numCommitted / this.blockSize));
       for (let i = first; i < sequence.numBlocks; i++) {
         if (!this.isWritable(table[i]!))
           throw new Error(`block ${table[i]} of sequence ${sequence.id} is not writable`);

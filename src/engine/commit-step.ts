@@ -52,7 +52,6 @@ export function commitStep(
       counts.draftTokens += sampleRows - 1;
       counts.acceptedDraftTokens += taken - 1;
       sequence.group.account.deficit -= taken;
-      sequence.faults = 0;
       writer.tokens(sequence, from, ended, result, firstSample, numRows, maxTop);
     }
     if (sequence.state === "running" && sequence.run === plan.runs[i]) {
@@ -60,6 +59,7 @@ export function commitStep(
       // Behind the last accepted draft lies KV of tokens that were not sampled: it will be overwritten.
       if (sampleRows > 1) sequence.numScheduled = sequence.numTokens - 1;
       sequence.numCommitted = Math.min(written, sampleRows > 1 ? sequence.numTokens - 1 : written);
+      if (sequence.faults > 0 && sequence.numCommitted >= sequence.faultPosition) sequence.faults = 0;
       scheduler.blocks.commit(sequence);
     } else if (sampleRows > 0 && sequence.state === "held") {
       if (ended === FINISH.none) scheduler.queue.pushResumed(sequence);

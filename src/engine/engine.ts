@@ -79,8 +79,7 @@ export class Engine {
   add(request: AddRequest): void {
     const { info, options } = this.scheduler;
     const { prompt, sampling } = request;
-    const longest = Math.max(...request.choices.map((choice) => prompt.length + choice.outputTokens.length));
-    if (longest >= info.maxModelLen) {
+    if (prompt.length >= info.maxModelLen) {
       this.#refuse(request, FAIL.tooLong, 0);
       return;
     }
@@ -167,7 +166,7 @@ export class Engine {
       this.stats.gapMs += plan.submittedMs - this.#lastDoneMs;
     }
     plan.step = ++this.scheduler.submitted;
-    this.#releaseSiblings(plan);
+    this.#notePrompts(plan);
     return plan;
   }
 
@@ -233,13 +232,17 @@ export class Engine {
     if (!stopped && numOutput < maxTokens) return;
     this.#writer.tokens(sequence, numTokens, stopped ? FINISH.stop : FINISH.length, this.#result, 0, 0, 0);
     this.#end(sequence);
+    this.#flush();
   }
 
-  /** The prompt of a request's first choice is in a submitted step: the other choices can share its blocks. */
-  #releaseSiblings(plan: StepPlan): void {
+  /** Where a request's first choice has its whole prompt in a submitted step, the other choices can share its blocks. */
+  #notePrompts(plan: StepPlan): void {
     for (let i = 0; i < plan.numSeqs; i++) {
-      const { choices } = plan.seqs[i]!.group;
-      if (choices.length > 1 && choices[0] === plan.seqs[i] && plan.sampleRows[i]! > 0) this.#releaseHeld(choices);
+      const sequence = plan.seqs[i]!;
+      const { choices } = sequence.group;
+      if (choices.length === 1 || choices[0] !== sequence || plan.sampleRows[i] === 0) continue;
+      sequence.promptSubmitted = true;
+      this.#releaseHeld(choices);
     }
   }
 
@@ -262,6 +265,7 @@ export class Engine {
     if (sequence.state === "running") scheduler.vacate(sequence);
     else if (sequence.state === "waiting") scheduler.queue.remove(sequence);
     sequence.state = "finished";
+    endTrials(scheduler);
     this.#sequences.delete(sequence.id);
     this.#accounts.leave(sequence.group.account);
     const { choices } = sequence.group;
@@ -282,6 +286,7 @@ export class Engine {
 
   #refuse(request: AddRequest, code: number, retryAfterS: number): void {
     for (const choice of request.choices) this.#writer.failed(choice.id, code, retryAfterS);
+    this.#flush();
   }
 
   #setSlot(sequence: Sequence): void {

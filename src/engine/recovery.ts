@@ -29,9 +29,13 @@ export function recover(scheduler: Scheduler, failed: StepPlan, lost: readonly S
   scheduler.blocks.clearCache();
 
   const givenUp: Sequence[] = [];
-  for (const sequence of failed.seqs) {
+  for (let i = 0; i < failed.numSeqs; i++) {
+    const sequence = failed.seqs[i]!;
     if (sequence.state === "finished") continue;
     sequence.faults++;
+    // Drafts may not be drafted again.
+    const end = failed.starts[i]! + failed.counts[i]! - Math.max(0, failed.sampleRows[i]! - 1);
+    sequence.faultPosition = Math.max(sequence.faultPosition, end);
     if (sequence.faults >= MAX_FAULTS) givenUp.push(sequence);
     else if (sequence.faults >= FAULTS_BEFORE_TRIAL && !scheduler.trials.includes(sequence)) {
       scheduler.trials.push(sequence);
@@ -40,7 +44,7 @@ export function recover(scheduler: Scheduler, failed: StepPlan, lost: readonly S
   return givenUp;
 }
 
-/** A sequence that got through a step is no suspect any more. */
+/** A sequence that got past the place where a step failed is no suspect any more. */
 export function endTrials(scheduler: Scheduler): void {
   const { trials } = scheduler;
   for (let i = trials.length - 1; i >= 0; i--) {

@@ -104,9 +104,7 @@ export class Scheduler {
 
   /** One suspect alone in a step, so that a failure is its own. False when it cannot run yet. */
   #scheduleTrial(plan: StepPlan): boolean {
-    while (this.trials[0]?.state === "finished") this.trials.shift();
-    const suspect = this.trials[0];
-    if (!suspect) return false;
+    const suspect = this.trials[0]!;
     if (suspect.state === "waiting" && !this.admission.admit(suspect, plan)) return false;
     if (suspect.state !== "running") return false;
     if (suspect.prefilling) schedulePrefills(this, plan, suspect);

@@ -62,6 +62,8 @@ export class Sequence {
   slot = -1;
   /** True until the last token known at admission has been computed. */
   prefilling = false;
+  /** The whole prompt is in submitted steps of this run: other choices may share its blocks. */
+  promptSubmitted = false;
   /** It was scheduled at least once; the replica has been told. */
   started = false;
   /** Prompt tokens scored so far, the first (which nothing predicts) included; each is reported once whatever happens. */
@@ -85,8 +87,10 @@ export class Sequence {
   lane = 0;
 
   // Owned by recovery.
-  /** Failed steps in a row that carried this sequence. */
+  /** Failed steps that carried this sequence since it last got past the place where one failed. */
   faults = 0;
+  /** Tokens it has to have computed to be past that place. */
+  faultPosition = 0;
 
   // Owned by the drafter.
   /** Tokens the drafter has indexed. */
