@@ -8,7 +8,7 @@ import { VERSION } from "./version.ts";
 export function banner(settings: Settings, server: RunningServer, model: ReadyModel, startMs: number): string {
   const bold = (text: string) => (wantsColor(process.stdout) ? `\x1b[1m${text}\x1b[0m` : text);
   const { opened, replica } = model;
-  const { info } = replica;
+  const { info } = replica.engine;
   const kvTokens = info.numBlocks * info.blockSize;
   const rows: Array<readonly [string, string]> = [
     [

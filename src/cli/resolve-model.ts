@@ -9,12 +9,15 @@ import type { OpenedModel } from "../model/spec.ts";
 import { CliError } from "./command.ts";
 import { pullWithProgress } from "./pull-with-progress.ts";
 
+/** The file's own metadata names a training run. */
+const BUNDLED_NAME = "smollm2-135m-instruct";
+
 /**
  * Opens what a person named: nothing (the bundled model), a GGUF file or folder, or a hub id, which is pulled if it is
  * not in the cache. Throws CliError or ModelError.
  */
 export async function resolveModel(model: string, revision: string): Promise<OpenedModel> {
-  if (model === "") return openModel(await locateEmbeddedFile(bundledModel));
+  if (model === "") return { ...openModel(await locateEmbeddedFile(bundledModel)), name: BUNDLED_NAME };
   if (existsSync(model)) return openModel(model);
   const id = parseHubId(model);
   if (id === undefined || /^[./~]|\.gguf$/.test(model)) {

@@ -117,8 +117,8 @@ async function loadModel(
   const replica = await LocalReplica.start({
     name,
     backend: backendConfig(settings, opened, libraryPath),
-    options: engineOptions(settings),
-    tokenizer: text.then((service) => service.tokenizer),
+    engine: engineOptions(settings),
+    tokenizer: (await text).tokenizer,
     clock: systemClock,
     onNotice: (message) => logger.info(message, { model: name }),
     onFatal: (error) => {
@@ -130,7 +130,7 @@ async function loadModel(
     {
       name,
       createdS: systemClock.epochS(),
-      maxModelLen: replica.info.maxModelLen,
+      maxModelLen: replica.engine.info.maxModelLen,
       vocabSize: opened.plan.spec.vocabSize,
       text: await text,
       generationDefaults: opened.generationDefaults,
