@@ -1,3 +1,4 @@
+import { LIMITS } from "../config/limits.ts";
 import type { Clock } from "../core/clock.ts";
 import { EndpointApi } from "./endpoint-api.ts";
 import { monitorOverhead } from "./overhead-monitor.ts";
@@ -40,7 +41,7 @@ export interface BenchPlan {
 export interface BenchObserver {
   /** A step before the measurement. */
   onPrepare(message: string): void;
-  /** A few times a second during a slice. */
+  /** A few times a second during a slice; `total` is infinite where only time ends it. */
   onProgress(cell: Cell, endpoint: string, done: number, total: number, live: LiveFigures): void;
   onSliceEnd(cell: Cell, endpoint: string, results: RunResults): void;
 }
@@ -136,13 +137,14 @@ async function runTurn(
   const from = Math.floor((sessions * round) / plan.rounds);
   const to = Math.floor((sessions * (round + 1)) / plan.rounds);
   if (from === to) return;
+  const total = sessions === LIMITS.maxBenchRequests ? Number.POSITIVE_INFINITY : to - from;
   const log = new RequestLog(clock.nowMs());
   const context = contextOf(plan, target, cell.index, log, clock, signal);
   target.client.onChunks = (count) => {
     log.chunks += count;
   };
   const progress = setInterval(
-    () => observer.onProgress(cell, label, log.records.length, to - from, log.live(clock.nowMs())),
+    () => observer.onProgress(cell, label, log.records.length, total, log.live(clock.nowMs())),
     PROGRESS_MS,
   );
   const stopMonitor = monitorOverhead(clock);
