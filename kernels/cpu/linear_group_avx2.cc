@@ -36,85 +36,97 @@ SL_INLINE __m256i high_digit(__m256i both) {
   return low_digit(_mm256_srli_epi16(both, 4));
 }
 
-// Sixteen columns of 4-bit codes by eight rows, times `weight`.
-SL_INLINE __m256i dot_digits(const __m256i* codes, const __m256i* q, int16_t weight) {
-  const __m256i a = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], q[0]), _mm256_maddubs_epi16(codes[1], q[1]));
-  const __m256i b = _mm256_add_epi16(_mm256_maddubs_epi16(codes[2], q[2]), _mm256_maddubs_epi16(codes[3], q[3]));
-  return _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16(weight));
+// Sixteen columns of 4-bit codes by eight rows, times `weight`, for a few tokens. The sums advance in step: the
+// schedulers of Zen hold few instructions, and one chain after the other would wait for its own latencies.
+template <int kTokens>
+SL_INLINE void dot_digits(const __m256i* codes, const int8_t* const* q, int16_t weight, __m256i* dot) {
+  for (int j = 0; j < 4; ++j) {
+    for (int i = 0; i < kTokens; ++i) {
+      const __m256i product = _mm256_maddubs_epi16(codes[j], broadcast(q[i] + 4 * j));
+      dot[i] = j == 0 ? product : _mm256_add_epi16(dot[i], product);
+      // Keeps the compiler from turning the chains into trees, for which there are not enough registers.
+      asm("" : "+x"(dot[i]));
+    }
+  }
+  for (int i = 0; i < kTokens; ++i) dot[i] = _mm256_madd_epi16(dot[i], _mm256_set1_epi16(weight));
 }
 
-struct Scales {
-  __m256 scale[2];
-  __m256 min;
+// Scale and min of one group for both halves of a panel. Codes of 4 bits run without their zero, which joins the min.
+struct alignas(32) Scales {
+  float scale[2][kPanelRows];  // of the halves of the group
+  float min[kPanelRows];
 };
 
 template <class Format>
-SL_INLINE Scales load_scales(const uint8_t* pair, int g, int half) {
+SL_INLINE void load_scales(const uint8_t* pair, int g, Scales* out) {
   const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
-  Scales out;
-  out.scale[0] = load_scale<Format>(scales, half);
-  out.scale[1] = Format::kHalves ? load_scale<Format>(scales + Format::kScaleBytes / 2, half) : out.scale[0];
-  if constexpr (Format::kMin && Format::kBits == 4) {
-    out.min = load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes, half);
-  } else if constexpr (Format::kMin) {
-    out.min = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), out.scale[0],
-                              load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes, half));
-  } else {
-    out.min = _mm256_mul_ps(_mm256_set1_ps(-8.0f), out.scale[0]);
+  const uint8_t* mins = pair + Format::kMinOffset + g * Format::kScaleBytes;
+  for (int half = 0; half < 2; ++half) {
+    const __m256 first = load_scale<Format>(scales, half);
+    const __m256 second = Format::kHalves ? load_scale<Format>(scales + Format::kScaleBytes / 2, half) : first;
+    __m256 min = _mm256_mul_ps(_mm256_set1_ps(-8.0f), first);
+    if constexpr (Format::kMin) min = load_scale<Format>(mins, half);
+    if constexpr (Format::kMin && Format::kBits == 8) {
+      min = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), first, min);
+    }
+    _mm256_store_ps(out->scale[0] + kHalfRows * half, first);
+    _mm256_store_ps(out->scale[1] + kHalfRows * half, second);
+    _mm256_store_ps(out->min + kHalfRows * half, min);
   }
-  return out;
 }
 
-// 4-bit codes run without their zero, which joins the min.
-template <class Format>
-SL_INLINE __m256 add_group(__m256 sum, __m256i dot0, __m256i dot1, const Scales& s, const ActGroup* a) {
-  const __m256 first = _mm256_mul_ps(_mm256_cvtepi32_ps(dot0), _mm256_set1_ps(a->scale[0]));
-  const __m256 scale1 = _mm256_set1_ps(a->scale[1]);
-  if constexpr (Format::kHalves) {
-    const __m256 second = _mm256_mul_ps(_mm256_cvtepi32_ps(dot1), scale1);
-    sum = _mm256_fmadd_ps(second, s.scale[1], _mm256_fmadd_ps(first, s.scale[0], sum));
-  } else {
-    sum = _mm256_fmadd_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(dot1), scale1, first), s.scale[0], sum);
+// Eight rows of half h of a group; of 8-bit codes the low or the high digit.
+template <class Format, int h>
+SL_INLINE void load_codes(const uint8_t* lines, bool high, __m256i* codes) {
+  for (int j = 0; j < 4; ++j) {
+    const __m256i both = load_line(lines + 64 * (Format::kBits == 4 ? j : 4 * h + j));
+    codes[j] = high ? high_digit(both) : low_digit(both);
   }
-  if constexpr (Format::kMin || Format::kBits == 4) sum = _mm256_fmadd_ps(_mm256_set1_ps(a->sum), s.min, sum);
-  return sum;
 }
 
-// One group, eight rows, all tokens; the sums stay in memory (level 1), which leaves the registers to the codes.
-template <class Format>
-SL_INLINE void multiply_group(const uint8_t* pair, int g, int half, const uint8_t* const* acts, int64_t at, int count,
-                              float* sums) {
-  const uint8_t* lines = pair + g * Format::kCodeBytes + 32 * half;
-  const Scales scales = load_scales<Format>(pair, g, half);
-  __m256i codes[8];
-  if constexpr (Format::kBits == 4) {
-    for (int j = 0; j < 4; ++j) {
-      const __m256i both = load_line(lines + 64 * j);
-      codes[j] = low_digit(both);
-      codes[j + 4] = high_digit(both);
+template <class Format, int h, int kTokens>
+SL_INLINE void add_tokens(const __m256i* codes, const __m256i* high_codes, __m256 scale, __m256 min,
+                          const uint8_t* const* acts, int64_t at, float* sums) {
+  const ActGroup* a[kTokens];
+  const int8_t* q[kTokens];
+  for (int i = 0; i < kTokens; ++i) {
+    a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
+    q[i] = a[i]->q + 16 * h;
+  }
+  __m256i dot[kTokens];
+  dot_digits<kTokens>(codes, q, 1, dot);
+  if constexpr (Format::kBits == 8) {
+    __m256i high[kTokens];
+    dot_digits<kTokens>(high_codes, q, 16, high);
+    for (int i = 0; i < kTokens; ++i) {
+      dot[i] = _mm256_add_epi32(_mm256_set1_epi32(a[i]->zero8[h]), _mm256_add_epi32(dot[i], high[i]));
     }
   }
-  for (int i = 0; i < count; ++i) {
-    const ActGroup* a = reinterpret_cast<const ActGroup*>(acts[i] + at);
-    __m256i dot[2];
-    for (int h = 0; h < 2; ++h) {
-      __m256i q[4];
-      for (int j = 0; j < 4; ++j) q[j] = broadcast(a->q + 16 * h + 4 * j);
-      if constexpr (Format::kBits == 4) {
-        dot[h] = dot_digits(codes + 4 * h, q, 1);
-      } else {
-        __m256i low[4], high[4];
-        for (int j = 0; j < 4; ++j) {
-          const __m256i both = load_line(lines + 64 * (4 * h + j));
-          low[j] = low_digit(both);
-          high[j] = high_digit(both);
-        }
-        dot[h] = _mm256_add_epi32(_mm256_set1_epi32(a->zero8[h]),
-                                  _mm256_add_epi32(dot_digits(low, q, 1), dot_digits(high, q, 16)));
-      }
+  for (int i = 0; i < kTokens; ++i) {
+    const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[i]), _mm256_set1_ps(a[i]->scale[h]));
+    __m256 total = _mm256_fmadd_ps(product, scale, _mm256_load_ps(sums + i * kPanelRows));
+    if constexpr (h == 1 && (Format::kMin || Format::kBits == 4)) {
+      total = _mm256_fmadd_ps(_mm256_set1_ps(a[i]->sum), min, total);
     }
-    float* sum = sums + i * kPanelRows + half * kHalfRows;
-    _mm256_store_ps(sum, add_group<Format>(_mm256_load_ps(sum), dot[0], dot[1], scales, a));
+    _mm256_store_ps(sums + i * kPanelRows, total);
+  }
+}
+
+// Adds sixteen columns (half h of a group) by eight rows to every token's sums. The sums stay in memory (level 1),
+// which leaves the registers to the codes. A function of its own, because inlined the loop's counters are spilled.
+template <class Format, int h>
+__attribute__((noinline)) void add_half_group(const uint8_t* lines, const float* scales, const float* mins,
+                                              const uint8_t* const* acts, int64_t at, int count, float* sums) {
+  __m256i codes[4], high_codes[4];
+  load_codes<Format, h>(lines, Format::kBits == 4 && h == 1, codes);
+  if constexpr (Format::kBits == 8) load_codes<Format, h>(lines, true, high_codes);
+  const __m256 scale = _mm256_load_ps(scales), min = _mm256_load_ps(mins);
+  constexpr int kTokens = Format::kBits == 4 ? 4 : 2;
+  for (; count >= kTokens; count -= kTokens, acts += kTokens, sums += kTokens * kPanelRows) {
+    add_tokens<Format, h, kTokens>(codes, high_codes, scale, min, acts, at, sums);
+  }
+  for (; count > 0; --count, ++acts, sums += kPanelRows) {
+    add_tokens<Format, h, 1>(codes, high_codes, scale, min, acts, at, sums);
   }
 }
 
@@ -124,7 +136,14 @@ static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* a
   int64_t at = 0;
   for (int64_t pair = num_pairs(cols); pair > 0; --pair, panel += Format::kPairBytes) {
     for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
-      for (int half = 0; half < 2; ++half) multiply_group<Format>(panel, g, half, acts, at, count, out);
+      Scales scales;
+      load_scales<Format>(panel, g, &scales);
+      for (int half = 0; half < 2; ++half) {
+        const uint8_t* lines = panel + g * Format::kCodeBytes + 32 * half;
+        const int row = half * kHalfRows;
+        add_half_group<Format, 0>(lines, scales.scale[0] + row, scales.min + row, acts, at, count, out + row);
+        add_half_group<Format, 1>(lines, scales.scale[1] + row, scales.min + row, acts, at, count, out + row);
+      }
     }
   }
 }
