@@ -1,0 +1,24 @@
+import { resultWords } from "../../src/backend/abi.ts";
+import { NativeBackend, type NativeEngineHandle } from "../../src/backend/native-backend.ts";
+import { GREEDY } from "./native-runner.ts";
+import { buildStep } from "./step-builder.ts";
+
+declare const self: Worker;
+
+/** Attaches to an engine of another thread and answers with a greedy continuation. */
+self.onmessage = ({ data }: MessageEvent<{ handle: NativeEngineHandle; prompt: number[]; count: number }>) => {
+  const { handle, prompt, count } = data;
+  const backend = new NativeBackend(handle);
+  backend.reset();
+  backend.setSlot(0, GREEDY);
+  const tokens: number[] = [];
+  const result = new Int32Array(resultWords(1, -1));
+  while (tokens.length < count) {
+    const ids = tokens.length === 0 ? prompt : [-1];
+    const start = tokens.length === 0 ? 0 : prompt.length + tokens.length - 1;
+    const rows = [{ token: ids.length - 1, slot: 0 }];
+    backend.wait(backend.submit(buildStep(handle.info.blockSize, [{ ids, start, table: [4, 5], rows }])), result);
+    tokens.push(result[0]!);
+  }
+  self.postMessage(tokens);
+};
