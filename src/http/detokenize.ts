@@ -1,11 +1,12 @@
 import { Fields, invalidField } from "./fields.ts";
 import { readJsonObject } from "./read-json.ts";
 import type { Endpoint } from "./request-handler.ts";
+import { requestedModel } from "./requested-model.ts";
 
 /** POST /detokenize, as vLLM's: token ids to text, special tokens included. */
 export const detokenize: Endpoint = async ({ request }, { gateway, limits }) => {
   const fields = new Fields(await readJsonObject(request, limits));
-  const model = gateway.model(fields.requiredString("model"));
+  const model = requestedModel(fields, gateway);
   const tokens = fields.integers("tokens");
   if (tokens === undefined) throw fields.missing("tokens");
   const unknown = tokens.findIndex((id) => id < 0 || id >= model.vocabSize);

@@ -1,10 +1,13 @@
 import { ServeError } from "../core/errors.ts";
+import type { TurnQueue } from "./turn-queue.ts";
 
 /** One HTTP request while it is being answered. */
 export class RequestContext {
   /** The client's x-request-id, or our own; not unique when clients choose it. */
   readonly requestId: string;
   readonly arrivedMs: number;
+  /** The server's, which its streams share. */
+  readonly turns: TurnQueue;
   /** Set once the key was checked. */
   tenant = "";
   /** What the access log says beside the usual: model, token counts. */
@@ -18,10 +21,11 @@ export class RequestContext {
 
   constructor(
     readonly request: Request,
-    options: { requestId: string; arrivedMs: number; stopSignal: AbortSignal },
+    options: { requestId: string; arrivedMs: number; stopSignal: AbortSignal; turns: TurnQueue },
   ) {
     this.requestId = options.requestId;
     this.arrivedMs = options.arrivedMs;
+    this.turns = options.turns;
     const onDisconnect = () => this.abort(new ServeError("cancelled", "The client went away."));
     const onStop = () => this.abort(options.stopSignal.reason);
     request.signal.addEventListener("abort", onDisconnect);

@@ -3,6 +3,7 @@ import { Cors } from "./cors.ts";
 import { errorResponse, httpStatus } from "./error-response.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { acceptedRequestId, RequestContext, uniqueId } from "./request-context.ts";
+import { TurnQueue } from "./turn-queue.ts";
 
 export type Endpoint = (context: RequestContext, deps: HttpDeps) => Response | Promise<Response>;
 
@@ -18,6 +19,7 @@ const OPEN_PATHS = new Set(["/health", "/ready"]);
  */
 export class RequestHandler {
   private readonly cors: Cors;
+  private readonly turns = new TurnQueue();
   private readonly admitted = new WeakMap<Request, RequestContext>();
 
   constructor(
@@ -34,6 +36,7 @@ export class RequestHandler {
       requestId: acceptedRequestId(request, deps.limits.maxRequestIdChars) ?? uniqueId("req-"),
       arrivedMs: deps.clock.nowMs(),
       stopSignal: deps.lifecycle.stopSignal,
+      turns: this.turns,
     });
     this.admitted.set(request, context);
     const preflight = this.cors.preflight(request);

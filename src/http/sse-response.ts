@@ -1,9 +1,9 @@
 import type { Limits } from "../config/limits.ts";
-import type { Clock } from "../core/clock.ts";
 import { ServeError, toServeError } from "../core/errors.ts";
 import { errorBody } from "./error-response.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import { SseWriter } from "./sse-writer.ts";
+import type { TurnQueue } from "./turn-queue.ts";
 
 const HEADERS = {
   "content-type": "text/event-stream; charset=utf-8",
@@ -13,8 +13,8 @@ const HEADERS = {
 };
 
 export interface SseOptions {
-  readonly clock: Clock;
   readonly limits: Limits;
+  readonly turns: TurnQueue;
   /** Aborted when the client went away. */
   readonly disconnected: AbortSignal;
   /** Ends the work behind the stream. */
@@ -37,11 +37,11 @@ export interface SseResponse {
  */
 export async function sseResponse(
   produce: (send: SendEvents) => Promise<void>,
-  { clock, limits, disconnected, abort }: SseOptions,
+  { limits, turns, disconnected, abort }: SseOptions,
 ): Promise<SseResponse> {
   const begun = Promise.withResolvers<void>();
   const stalled = () => abort(new ServeError("cancelled", "The client stopped reading.", { reason: "stalled_reader" }));
-  const writer = new SseWriter(limits, stalled);
+  const writer = new SseWriter(limits, turns, stalled);
   let silent = true;
   const send: SendEvents = (events) => {
     silent = false;
@@ -49,7 +49,7 @@ export async function sseResponse(
     begun.resolve();
     return writer.send(events);
   };
-  const keepAlive = new KeepAlive(clock, limits.keepAliveMs, () => {
+  const keepAlive = new KeepAlive(limits.keepAliveMs, () => {
     if (!writer.blocked) send(": keep-alive\n\n");
   });
   const onDisconnect = () => writer.drop();

@@ -1,4 +1,5 @@
 import type { Limits } from "../config/limits.ts";
+import type { TurnQueue } from "./turn-queue.ts";
 
 type Controller = Parameters<NonNullable<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>>[0];
 
@@ -14,7 +15,6 @@ export class SseWriter {
   private readonly attached = Promise.withResolvers<void>();
   private controller: Controller | undefined;
   private pending = "";
-  private flushQueued = false;
   /** Set while the socket takes no more. */
   private full: Promise<void> | undefined;
   private over = false;
@@ -22,6 +22,7 @@ export class SseWriter {
   /** `onStalled` is called when the reader took nothing for stalledReaderMs; the connection has then been cut. */
   constructor(
     private readonly limits: Pick<Limits, "maxBufferedStreamBytes" | "stalledReaderMs">,
+    private readonly turns: TurnQueue,
     private readonly onStalled: () => void,
   ) {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -72,21 +73,16 @@ export class SseWriter {
 
   /** At the end of this turn of the event loop, when all of a step's events have come. */
   private flushSoon(): void {
-    if (this.flushQueued) return;
-    this.flushQueued = true;
-    setImmediate(() => {
-      this.flushQueued = false;
-      this.flush();
-    });
+    this.turns.add(this.flush);
   }
 
-  private flush(): void {
+  private readonly flush = (): void => {
     if (this.over || this.controller === undefined || this.full !== undefined || this.pending === "") return;
     const written: unknown = this.controller.write(this.pending);
     this.pending = "";
     // A promise means that the socket is full: it resolves when there is room again.
     if (written instanceof Promise) this.full = this.drained(written);
-  }
+  };
 
   private async drained(written: Promise<unknown>): Promise<void> {
     const timer = setTimeout(() => this.cut(), this.limits.stalledReaderMs);

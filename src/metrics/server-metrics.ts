@@ -1,8 +1,9 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import type { Clock } from "../core/clock.ts";
 import type { FinishReason } from "../core/generate.ts";
 import { BUCKETS_S, BUCKETS_TOKENS } from "./buckets.ts";
 import { GenerationObserver } from "./generation-observer.ts";
+import { ModelHistogram } from "./model-histogram.ts";
 
 /** What a replica tells about itself, as far as metrics go; counts of tokens are since start. */
 export interface ReplicaSample {
@@ -47,18 +48,22 @@ export class ServerMetrics {
     registers: this.registers,
   });
   private readonly histograms = {
-    timeToFirstToken: this.histogram("time_to_first_token", "Time to first token.", BUCKETS_S.timeToFirstToken),
-    interToken: this.histogram("inter_token_latency", "Gap between two outputs of a choice.", BUCKETS_S.interToken),
+    timeToFirstToken: this.histogram("time_to_first_token_seconds", "Time to first token.", BUCKETS_S.timeToFirstToken),
+    interToken: this.histogram(
+      "inter_token_latency_seconds",
+      "Gap between two outputs of a choice.",
+      BUCKETS_S.interToken,
+    ),
     perOutputToken: this.histogram(
-      "request_time_per_output_token",
+      "request_time_per_output_token_seconds",
       "Mean gap between the tokens of a choice.",
       BUCKETS_S.interToken,
     ),
-    endToEnd: this.histogram("e2e_request_latency", "Admission to the end of a choice.", BUCKETS_S.request),
-    queue: this.histogram("request_queue_time", "Time in the queue.", BUCKETS_S.request),
+    endToEnd: this.histogram("e2e_request_latency_seconds", "Admission to the end of a choice.", BUCKETS_S.request),
+    queue: this.histogram("request_queue_time_seconds", "Time in the queue.", BUCKETS_S.request),
+    promptTokens: this.histogram("request_prompt_tokens", "Prompt tokens of a request.", BUCKETS_TOKENS),
+    generationTokens: this.histogram("request_generation_tokens", "Output tokens of a choice.", BUCKETS_TOKENS),
   };
-  private readonly promptTokens = this.tokenHistogram("request_prompt_tokens", "Prompt tokens of a request.");
-  private readonly generationTokens = this.tokenHistogram("request_generation_tokens", "Output tokens of a choice.");
 
   constructor(private readonly clock: Clock) {
     this.contentType = this.registry.contentType;
@@ -88,19 +93,24 @@ export class ServerMetrics {
 
   /** Starts observing one request at the moment it enters the gateway. */
   observe(model: string, promptTokens: number): GenerationObserver {
-    const labels = { model_name: model };
+    const prompt = this.histograms.promptTokens.of(model);
+    const timeToFirstToken = this.histograms.timeToFirstToken.of(model);
+    const endToEnd = this.histograms.endToEnd.of(model);
+    const queue = this.histograms.queue.of(model);
+    const generation = this.histograms.generationTokens.of(model);
+    const perOutputToken = this.histograms.perOutputToken.of(model);
     return new GenerationObserver(this.clock, {
       firstToken: (seconds) => {
-        this.promptTokens.observe(labels, promptTokens);
-        this.histograms.timeToFirstToken.observe(labels, seconds);
+        prompt(promptTokens);
+        timeToFirstToken(seconds);
       },
-      interToken: (seconds) => this.histograms.interToken.observe(labels, seconds),
+      interToken: this.histograms.interToken.of(model),
       end: (end) => {
         this.finished.inc({ model_name: model, finished_reason: end.reason satisfies FinishReason });
-        this.histograms.endToEnd.observe(labels, end.endToEndS);
-        this.histograms.queue.observe(labels, end.queueS);
-        this.generationTokens.observe(labels, end.tokens);
-        if (end.perTokenS !== undefined) this.histograms.perOutputToken.observe(labels, end.perTokenS);
+        endToEnd(end.endToEndS);
+        queue(end.queueS);
+        generation(end.tokens);
+        if (end.perTokenS !== undefined) perOutputToken(end.perTokenS);
       },
       failed: (code) => this.failed.inc({ model_name: model, code }),
     });
@@ -111,24 +121,8 @@ export class ServerMetrics {
     return this.registry.metrics();
   }
 
-  private histogram(name: string, help: string, buckets: readonly number[]): Histogram<"model_name"> {
-    return new Histogram({
-      name: `scalellm:${name}_seconds`,
-      help,
-      labelNames: MODEL,
-      buckets: [...buckets],
-      registers: this.registers,
-    });
-  }
-
-  private tokenHistogram(name: string, help: string): Histogram<"model_name"> {
-    return new Histogram({
-      name: `scalellm:${name}`,
-      help,
-      labelNames: MODEL,
-      buckets: BUCKETS_TOKENS,
-      registers: this.registers,
-    });
+  private histogram(name: string, help: string, bounds: readonly number[]): ModelHistogram {
+    return new ModelHistogram(`scalellm:${name}`, help, bounds, this.registry);
   }
 
   private sampled(

@@ -17,7 +17,7 @@ export interface ChunkEncoder {
 /** Runs the requests and streams their chunks. Throws what fails before the first of them. */
 export async function streamed(
   context: RequestContext,
-  { gateway, clock, limits }: HttpDeps,
+  { gateway, limits }: HttpDeps,
   requests: readonly GenerateRequest[],
   chunks: ChunkEncoder,
 ): Promise<Response> {
@@ -30,7 +30,12 @@ export async function streamed(
       context.logged.outputTokens = chunks.usage.toJSON().completion_tokens;
       send(`${chunks.end()}data: [DONE]\n\n`);
     },
-    { clock, limits, disconnected: context.request.signal, abort: (reason) => context.abort(reason) },
+    {
+      limits,
+      turns: context.turns,
+      disconnected: context.request.signal,
+      abort: (reason) => context.abort(reason),
+    },
   );
   context.streamEnded = ended;
   return response;
