@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { openModel } from "../../src/model/open-model.ts";
 import { NativeRunner } from "../backend/native-runner.ts";
+import { divergence } from "./divergence.ts";
 import { readTensors } from "./read-tensors.ts";
 
 /** test/fixtures/reference: float32 results of transformers on this very file. */
@@ -21,26 +22,6 @@ interface Chat {
 const { plan } = openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf");
 const reference = readTensors(`${REFERENCE}.safetensors`);
 const chats: Chat[] = (await Bun.file(`${REFERENCE}.json`).json()).chats;
-
-function logSumExp(logits: Float32Array): number {
-  let max = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < logits.length; i++) if (logits[i]! > max) max = logits[i]!;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
-  return max + Math.log(sum);
-}
-
-/** KL(p || q) of the softmaxes, in nats. */
-function divergence(p: Float32Array, q: Float32Array): number {
-  const normP = logSumExp(p);
-  const normQ = logSumExp(q);
-  let sum = 0;
-  for (let i = 0; i < p.length; i++) {
-    const logP = p[i]! - normP;
-    sum += Math.exp(logP) * (logP - q[i]! + normQ);
-  }
-  return sum;
-}
 
 test(
   "the bundled model: float32 is the reference, the default precision stays close to it",
