@@ -7,6 +7,7 @@ export interface Series {
   color: number;
   /** A companion of another series: the same colour, dashed. */
   dashed?: boolean;
+  /** A y of NaN breaks the line. */
   points: ReadonlyArray<readonly [x: number, y: number]>;
   dots: boolean;
 }
@@ -20,9 +21,12 @@ export interface LineChart {
   formatX: (value: number) => string;
   formatY: (value: number) => string;
   series: readonly Series[];
+  /** Spans the page. */
+  wide?: boolean;
 }
 
 const WIDTH = 560;
+const WIDE = 1148;
 const HEIGHT = 300;
 const LEFT = 64;
 const RIGHT = 16;
@@ -33,24 +37,25 @@ export const PALETTE_SIZE = 8;
 
 /** A chart as a <figure> with inline SVG; the page's script adds the hover readout from `data-series`. */
 export function renderLineChart(chart: LineChart): string {
-  const px = (value: number): number => round(LEFT + chart.x.at(value) * (WIDTH - LEFT - RIGHT));
+  const width = chart.wide === true ? WIDE : WIDTH;
+  const px = (value: number): number => round(LEFT + chart.x.at(value) * (width - LEFT - RIGHT));
   const py = (value: number): number => round(HEIGHT - BOTTOM - chart.y.at(value) * (HEIGHT - TOP - BOTTOM));
   const gridY = chart.y.ticks.map((tick) => {
     const y = py(tick);
     return (
-      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y}" y2="${y}"/>` +
-      `<text class="tick" x="${LEFT - 8}" y="${y + 4}" text-anchor="end">${escapeHtml(chart.formatY(tick))}</text>`
+      `<line class="grid" x1="${LEFT}" x2="${width - RIGHT}" y1="${y}" y2="${y}"/>` +
+      `<text class="tick" x="${LEFT - 8}" y="${y + 4}" text-anchor="end">${escapeHtml(tickLabel(chart.formatY(tick)))}</text>`
     );
   });
   const tickX = chart.x.ticks.map((tick) => {
-    const label = escapeHtml(chart.formatX(tick));
+    const label = escapeHtml(tickLabel(chart.formatX(tick)));
     return `<text class="tick" x="${px(tick)}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${label}</text>`;
   });
   const lines = chart.series.map((series) => renderSeries(series, px, py));
   const readout = chart.series.map((series) => ({
     name: series.name,
     color: series.color % PALETTE_SIZE,
-    points: series.points.map(([x, y]) => [px(x), py(y), chart.formatX(x), chart.formatY(y)]),
+    points: drawnOf(series).map(([x, y]) => [px(x), py(y), chart.formatX(x), chart.formatY(y)]),
   }));
   const legend = chart.series.map(
     (series) =>
@@ -59,11 +64,11 @@ export function renderLineChart(chart: LineChart): string {
       `${escapeHtml(series.name)}</span>`,
   );
   return (
-    `<figure class="chart"><figcaption><b>${escapeHtml(chart.title)}</b><span>${escapeHtml(chart.subtitle)}</span></figcaption>` +
-    `<div class="plot"><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(chart.title)}" ` +
+    `<figure class="chart${chart.wide === true ? " wide" : ""}"><figcaption><b>${escapeHtml(chart.title)}</b><span>${escapeHtml(chart.subtitle)}</span></figcaption>` +
+    `<div class="plot"><svg viewBox="0 0 ${width} ${HEIGHT}" role="img" aria-label="${escapeHtml(chart.title)}" ` +
     `data-series="${escapeHtml(JSON.stringify(readout))}">` +
     `${gridY.join("")}${tickX.join("")}` +
-    `<text class="axis" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">${escapeHtml(chart.xLabel)}</text>` +
+    `<text class="axis" x="${(LEFT + width - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">${escapeHtml(chart.xLabel)}</text>` +
     `<line class="cross" y1="${TOP}" y2="${HEIGHT - BOTTOM}" x1="0" x2="0"/>${lines.join("")}</svg><div class="tip"></div></div>` +
     `<div class="legend">${legend.join("")}</div></figure>`
   );
@@ -71,13 +76,28 @@ export function renderLineChart(chart: LineChart): string {
 
 function renderSeries(series: Series, px: (x: number) => number, py: (y: number) => number): string {
   const style = `style="stroke:var(--s${series.color % PALETTE_SIZE})"`;
-  const path = series.points.map(([x, y], i) => `${i === 0 ? "M" : "L"}${px(x)} ${py(y)}`).join("");
+  let pen = "M";
+  let path = "";
+  for (const [x, y] of series.points) {
+    if (!Number.isNaN(y)) path += `${pen}${px(x)} ${py(y)}`;
+    pen = Number.isNaN(y) ? "M" : "L";
+  }
   const dots = series.dots
-    ? series.points.map(
+    ? drawnOf(series).map(
         ([x, y]) => `<circle cx="${px(x)}" cy="${py(y)}" r="3.5" style="fill:var(--s${series.color % PALETTE_SIZE})"/>`,
       )
     : [];
   return `<path class="line${series.dashed ? " dashed" : ""}" d="${path}" ${style}/>${dots.join("")}`;
+}
+
+function drawnOf(series: Series): ReadonlyArray<readonly [x: number, y: number]> {
+  return series.points.filter(([, y]) => !Number.isNaN(y));
+}
+
+/** Round numbers need no decimals on an axis, and zero no unit. */
+function tickLabel(text: string): string {
+  const short = text.replace(/\.(\d*?)0+(?!\d)/, (_, digits: string) => (digits === "" ? "" : `.${digits}`));
+  return /^0(?![.\d])/.test(short) ? "0" : short;
 }
 
 function round(value: number): number {

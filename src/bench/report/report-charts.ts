@@ -35,7 +35,7 @@ export function loadCharts(results: RunResults, points: readonly Point[]): LineC
     const series = seriesOf(results, ok, [["", of]]);
     return { ...along, title, subtitle, y: linearScale(0, highest(series)), formatY: threeDigits, series };
   };
-  const charts = [
+  const charts: LineChart[] = [
     rate("Throughput", "output tokens a second; higher is better", (f) => f.outputTokensPerS),
     latency("Latency with streaming output", "end to end; lower is better", [
       ["mean", (f) => f.e2eMs?.mean],
@@ -51,7 +51,7 @@ export function loadCharts(results: RunResults, points: readonly Point[]): LineC
     ]),
   ];
   if (results.info.slo !== undefined)
-    charts.push(rate("Goodput", "requests a second within the SLO", (f) => f.goodput?.requestsPerS));
+    charts.push({ ...rate("Goodput", "requests a second within the SLO", (f) => f.goodput?.requestsPerS), wide: true });
   return charts.filter((chart) => chart.series.length > 0);
 }
 
@@ -101,9 +101,8 @@ function timeline(here: ReadonlyArray<{ label: string; color: number; point: Poi
     for (const { chunkMs } of finished)
       for (let i = 1; i < chunkMs.length; i++)
         bins[Math.min(BINS - 1, Math.floor((chunkMs[i]! - startMs) / binMs))]!.push(chunkMs[i]! - chunkMs[i - 1]!);
-    const drawn = bins.flatMap((gaps, index) =>
-      gaps.length === 0 ? [] : [{ atS: ((index + 0.5) * binMs) / 1000, sorted: sortedCopy(gaps) }],
-    );
+    // Stretches without events (another endpoint's turn) break the line: the quantile of nothing is NaN.
+    const drawn = bins.map((gaps, index) => ({ atS: ((index + 0.5) * binMs) / 1000, sorted: sortedCopy(gaps) }));
     const line = (q: number) => drawn.map(({ atS, sorted }) => [atS, quantileOfSorted(sorted, q)] as const);
     series.push({ name: `${label} median`, color, dots: false, points: line(0.5) });
     series.push({ name: `${label} largest`, color, dots: false, dashed: true, points: line(1) });
@@ -118,6 +117,7 @@ function timeline(here: ReadonlyArray<{ label: string; color: number; point: Poi
     formatX: threeDigits,
     formatY: formatMs,
     series,
+    wide: true,
   };
 }
 

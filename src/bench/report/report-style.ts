@@ -26,6 +26,7 @@ button{cursor:pointer}
 .card i{font-style:normal;display:block;border-left:4px solid;padding-left:8px;margin-bottom:6px;font-weight:600}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:16px}
 .chart{margin:0;padding:16px 18px}
+.wide{grid-column:1/-1}
 figcaption{display:flex;flex-direction:column;margin-bottom:8px}
 figcaption span{font-size:13px}
 .plot{position:relative}
