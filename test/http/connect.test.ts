@@ -17,6 +17,7 @@ async function listen(deps: RpcDeps): Promise<Listening> {
     port: 0,
     hostname: "127.0.0.1",
     idleTimeout: 0,
+    development: false,
     fetch: (request) => handle(request) ?? new Response("elsewhere", { status: 418 }),
   });
   return { baseUrl: `http://127.0.0.1:${server.port}`, stop: () => server.stop(true) };
@@ -170,11 +171,11 @@ describe("over plain HTTP", () => {
   test("a reader that stalls stops the tokens, and is dropped", async () => {
     replica.tokenText = () => "x".repeat(64 * 1024);
     const socket = await openRaw(envelope().length, envelope());
-    socket.pause();
+    socket.on("error", () => {}).pause();
     await replica.untilRunning(1);
     await replica.untilRunning(0);
     // What the sockets' buffers hold, and no more: the whole output would be 100k tokens, 6 GiB.
     expect(replica.tokens).toBeLessThan(500);
-    socket.destroy();
+    await new Promise<void>((resolve) => socket.on("close", () => resolve()).resume());
   });
 });

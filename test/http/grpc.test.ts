@@ -196,6 +196,7 @@ describe("bounds", () => {
     expect(replica.tokens).toBeLessThan(100);
     stream.resume();
     await closed;
+    expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
     session.destroy();
   });
 

@@ -1,5 +1,5 @@
 import type { FrameSink } from "./frame-sink.ts";
-import { readerReady } from "./write-stream.ts";
+import { readerReady } from "./reader-ready.ts";
 
 type Controller = Parameters<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>[0];
 
@@ -29,9 +29,8 @@ export class ResponseBody implements FrameSink {
         } catch (error) {
           // The protocols write their own errors into the body: what arrives here is the connection's.
           this.gone.abort(error);
-        } finally {
-          controller.close();
         }
+        if (!this.gone.signal.aborted) controller.close();
       },
       cancel: (reason?: unknown) => this.gone.abort(reason),
     };
@@ -40,10 +39,16 @@ export class ResponseBody implements FrameSink {
   }
 
   write(bytes: Uint8Array<ArrayBuffer>): Promise<void> | undefined {
-    if (this.controller === undefined) throw new Error("the body is not being read yet");
-    const written: unknown = this.controller.write(bytes);
-    const flushed: unknown = this.controller.flush();
+    const { controller } = this;
+    this.gone.signal.throwIfAborted();
+    if (controller === undefined) throw new Error("the body is not being read yet");
+    const written: unknown = controller.write(bytes);
+    const flushed: unknown = controller.flush();
     if (!(written instanceof Promise) && !(flushed instanceof Promise)) return undefined;
-    return readerReady(Promise.all([written, flushed]), this.stalledReaderMs);
+    return readerReady(Promise.all([written, flushed]), this.stalledReaderMs, (error) => {
+      this.gone.abort(error);
+      // With an error the connection is reset; a plain close would wait for the reader.
+      controller.close(error);
+    });
   }
 }

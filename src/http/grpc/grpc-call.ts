@@ -4,7 +4,7 @@ import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/conn
 import type { Limits } from "../../config/limits.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
 import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
-import { readerReady } from "../connect/write-stream.ts";
+import { readerReady } from "../connect/reader-ready.ts";
 
 /**
  * Answers one HTTP/2 stream with an RPC handler. The handler's signal aborts as soon as the stream closes. Never rejects:
@@ -86,8 +86,10 @@ class StreamWriter implements FrameSink {
   ) {}
 
   write(bytes: Uint8Array): Promise<void> | undefined {
-    if (this.stream.destroyed) throw new ConnectError("the call was cancelled", Code.Canceled);
-    return this.stream.write(bytes) ? undefined : readerReady(drained(this.stream), this.stalledReaderMs);
+    const { stream } = this;
+    if (stream.closed || stream.destroyed) throw new ConnectError("the call was cancelled", Code.Canceled);
+    if (stream.write(bytes)) return undefined;
+    return readerReady(drained(stream), this.stalledReaderMs, () => stream.close(constants.NGHTTP2_CANCEL));
   }
 }
 
@@ -99,13 +101,13 @@ async function writeResponse(
   const head = { ":status": response.status, ...Object.fromEntries(response.header ?? []) };
   let trailers: Record<string, string> = {};
   for await (const chunk of response.body ?? []) {
-    if (!stream.headersSent && !stream.destroyed) {
+    if (!stream.headersSent && !stream.closed && !stream.destroyed) {
       stream.respond(head, { waitForTrailers: true });
       stream.on("wantTrailers", () => stream.sendTrailers(trailers));
     }
     await writer.write(chunk);
   }
-  if (stream.destroyed) return;
+  if (stream.closed || stream.destroyed) return;
   trailers = Object.fromEntries(response.trailer ?? []);
   if (stream.headersSent) stream.end();
   else stream.respond({ ...head, ...trailers }, { endStream: true });
