@@ -6,8 +6,7 @@ import { ServeError } from "../../core/errors.ts";
 import { backOff, cancelled, type HubAccess, hubGet, isTransient, MAX_ATTEMPTS, statusError } from "./hub-fetch.ts";
 import type { RepoFile } from "./list-repo.ts";
 
-/** A connection that brings nothing for this long is given up and tried again. */
-const STALL_MS = 30_000;
+const DEFAULT_STALL_MS = 30_000;
 
 export interface BlobDownload {
   readonly access: HubAccess;
@@ -73,7 +72,8 @@ async function fetchAll(download: BlobDownload, incomplete: string): Promise<voi
 async function fetchOnce({ access, url, file, onBytes }: BlobDownload, incomplete: string): Promise<void> {
   const start = sizeOf(incomplete);
   const stall = new AbortController();
-  const timer = setTimeout(() => stall.abort(new Error(`no data for ${STALL_MS / 1000} s`)), STALL_MS);
+  const stallMs = access.stallMs ?? DEFAULT_STALL_MS;
+  const timer = setTimeout(() => stall.abort(new Error(`no data for ${stallMs / 1000} s`)), stallMs);
   const signal = access.signal === undefined ? stall.signal : AbortSignal.any([access.signal, stall.signal]);
   let handle: FileHandle | undefined;
   try {

@@ -7,6 +7,8 @@ export interface HubAccess {
   readonly signal: AbortSignal | undefined;
   /** Pause before the first retry; doubles each time. Default 500. */
   readonly backoffMs?: number | undefined;
+  /** A connection that brings nothing for this long is given up and tried again. Default 30,000. */
+  readonly stallMs?: number | undefined;
 }
 
 const DEFAULT_BACKOFF_MS = 500;

@@ -23,6 +23,8 @@ export interface PullOptions {
   readonly concurrency?: number;
   /** Pause before the first retry of a file; doubles each time. Default 500. */
   readonly backoffMs?: number;
+  /** A connection that brings nothing for this long is given up and tried again. Default 30,000. */
+  readonly stallMs?: number;
   readonly clock?: Clock;
 }
 
@@ -56,7 +58,8 @@ export async function pull(id: HubId | string, options: PullOptions): Promise<Pu
   // Ends the other downloads when one fails.
   const failure = new AbortController();
   const signal = options.signal === undefined ? failure.signal : AbortSignal.any([options.signal, failure.signal]);
-  const access: HubAccess = { endpoint: options.endpoint, token: options.token, signal, backoffMs: options.backoffMs };
+  const { endpoint, token, backoffMs, stallMs } = options;
+  const access: HubAccess = { endpoint, token, signal, backoffMs, stallMs };
   const listing = await listRepo(access, hubId.repo, revision);
   const byPath = new Map(listing.files.map((file) => [file.path, file]));
   const chosen = chooseFiles(hubId, [...byPath.keys()]);

@@ -10,8 +10,8 @@ export interface HubRequest {
 }
 
 export interface Faults {
-  /** Ends the connection after this many bytes of a file's body, as often as `times` says. */
-  cut?: { file: string; afterBytes: number; times: number };
+  /** Ends the connection after this many bytes of a file's body, or leaves it open and silent; so many `times`. */
+  cut?: { file: string; afterBytes: number; times: number; silently?: boolean };
   /** Changes a byte of a file's body, so often. */
   corrupt?: { file: string; times: number };
   /** Answers this status, so often. */
@@ -138,7 +138,8 @@ export class FakeHub implements AsyncDisposable {
     if (hold?.file === file) await hold.until;
     if (cut?.file === file && cut.times > 0) {
       cut.times--;
-      response.write(body.subarray(0, cut.afterBytes), () => setTimeout(() => response.destroy(), 20));
+      const end = () => setTimeout(() => response.destroy(), 20);
+      response.write(body.subarray(0, cut.afterBytes), cut.silently ? () => {} : end);
       return;
     }
     response.end(body);

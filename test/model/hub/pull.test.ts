@@ -125,6 +125,15 @@ test("cut connections are continued where they ended", async () => {
   expect(progress.at(-1)).toEqual({ file: Q4, doneBytes: 300_000, totalBytes: 300_000, state: "done" });
 });
 
+test("a connection that falls silent is replaced", async () => {
+  await using hub = await FakeHub.start(GGUFS);
+  using folder = new TempFolder();
+  hub.faults.cut = { file: Q4, afterBytes: 70_000, times: 1, silently: true };
+  const pulled = await pull("org/tiny:Q4_K_M", options(hub, folder, { stallMs: 300 }));
+  expect(readFileSync(pulled.path).equals(GGUFS[Q4])).toBe(true);
+  expect(hub.downloads(Q4).map(({ range }) => range)).toEqual([undefined, "bytes=70000-"]);
+});
+
 test("a partial file of an earlier run is continued; a broken one is thrown away", async () => {
   await using hub = await FakeHub.start(GGUFS);
   using folder = new TempFolder();
