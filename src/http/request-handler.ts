@@ -10,8 +10,10 @@ export type Endpoint = (context: RequestContext, deps: HttpDeps) => Response | P
 /** Sets a connection's idle time in seconds; 0 is none. */
 export type SetIdleTimeout = (request: Request, seconds: number) => void;
 
-/** Probes answer without a key and while draining. */
+/** Probes answer without a key. */
 const OPEN_PATHS = new Set(["/health", "/ready"]);
+/** What operators look at while a server drains. */
+const OPERATOR_PATHS = new Set([...OPEN_PATHS, "/metrics", "/version"]);
 
 /**
  * What every request goes through around its endpoint: request id, draining, CORS, the key, error mapping, counting and
@@ -41,10 +43,12 @@ export class RequestHandler {
     this.admitted.set(request, context);
     const preflight = this.cors.preflight(request);
     if (preflight !== undefined) return this.finished(context, "preflight", preflight, undefined);
-    if (OPEN_PATHS.has(path)) return undefined;
     try {
-      if (deps.lifecycle.draining) throw new ServeError("unavailable", "The server is shutting down.");
-      if (!ownAuthentication) context.tenant = deps.authentication.authenticate(request.headers).tenant;
+      if (deps.lifecycle.draining && !OPERATOR_PATHS.has(path)) {
+        throw new ServeError("unavailable", "The server is shutting down.");
+      }
+      if (!ownAuthentication && !OPEN_PATHS.has(path))
+        context.tenant = deps.authentication.authenticate(request.headers).tenant;
       return undefined;
     } catch (error) {
       return this.failed(context, "refused", error);
@@ -75,7 +79,8 @@ export class RequestHandler {
       return response;
     } catch (error) {
       release();
-      return this.failed(context, route, error);
+      // What an abort makes a layer throw is its own affair; the reason is what happened.
+      return this.failed(context, route, context.signal.aborted ? context.signal.reason : error);
     }
   }
 
@@ -135,7 +140,7 @@ export class RequestHandler {
       ...(serveError === undefined ? {} : { error: serveError.message }),
     };
     if (serveError?.code === "internal") logger.error("request", { ...fields, cause: serveError.cause ?? serveError });
-    else if (OPEN_PATHS.has(route) || route === "/metrics") logger.debug("request", fields);
+    else if (OPERATOR_PATHS.has(route)) logger.debug("request", fields);
     else logger.info("request", fields);
   }
 }

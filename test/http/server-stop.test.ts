@@ -22,7 +22,7 @@ test("a graceful stop lets a stream finish and refuses new requests", async () =
   expect(refused.headers.get("retry-after")).toBe("1");
   expect((await errorOf(refused, 503)).code).toBe("unavailable");
   expect((await fetch(`${server.url}/ready`)).status).toBe(503);
-  expect((await fetch(`${server.url}/health`)).status).toBe(200);
+  for (const path of ["/health", "/metrics"]) expect((await fetch(server.url + path)).status).toBe(200);
   gate.open();
   const chunks = await events(stream);
   expect(chunks.slice(1, 3).map((chunk) => chunk.choices[0].delta.content)).toEqual(["first", "second"]);

@@ -13,6 +13,20 @@ test("probes: live always, ready only while every model can answer", async () =>
   expect((await fetch(`${server.url}/health`)).status).toBe(200);
 });
 
+test("while the model loads, requests are told to come back", async () => {
+  await using server = new TestServer({ loading: true });
+  expect((await fetch(`${server.url}/ready`)).status).toBe(503);
+  expect(await (await fetch(`${server.url}/v1/models`)).json()).toEqual({ object: "list", data: [] });
+  for (const response of [
+    await server.chat(),
+    await server.complete(),
+    await server.post("/tokenize", { model: "a" }),
+  ]) {
+    expect(response.headers.get("retry-after")).toBe("2");
+    expect((await errorOf(response, 503)).code).toBe("model_loading");
+  }
+});
+
 test("version", async () => {
   await using server = new TestServer();
   expect(await (await fetch(`${server.url}/version`)).json()).toEqual({ version: "1.2.3" });

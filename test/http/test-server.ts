@@ -20,6 +20,8 @@ export interface TestServerOptions {
   connectHandler?: HttpDeps["connectHandler"];
   maxModelLen?: number;
   port?: number;
+  /** Without a model yet. */
+  loading?: boolean;
 }
 
 export interface LogLine extends LogFields {
@@ -46,7 +48,7 @@ export class TestServer implements AsyncDisposable {
       text: this.text,
       generationDefaults: { temperature: 0.7 },
     };
-    gateway.add(model, this.replica);
+    if (!options.loading) gateway.add(model, this.replica);
     this.server = createHttpServer({
       listen: { host: "127.0.0.1", port: options.port ?? 0 },
       gateway,

@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { RawClient } from "./raw-client.ts";
+import { MODEL, TestServer } from "./test-server.ts";
+
+// One test, because each part waits for the server's own timers, which count in steps of seconds.
+test("idle and half-open connections are closed, a silent stream is not", async () => {
+  await using server = new TestServer({ limits: { idleConnectionS: 1, keepAliveMs: 600_000 } });
+  const gate = Promise.withResolvers<void>();
+  server.replica.script = () => ({ pieces: ["a", "b"], before: (step) => (step === 1 ? gate.promise : undefined) });
+  const [stream, plain, idle, silent, slow] = await Promise.all(
+    Array.from({ length: 5 }, () => RawClient.connect(server.url)),
+  );
+  stream!.post("/v1/chat/completions", { model: MODEL, messages: [{ role: "user", content: "Hi" }], stream: true });
+  plain!.post("/v1/chat/completions", { model: MODEL, messages: [{ role: "user", content: "Hi" }] });
+  await stream!.until('"content":"a"');
+  // Answered, and then nothing more is asked.
+  idle!.request("GET", "/health");
+  await idle!.until('"ok"');
+  // A request line, and then never the rest; or a byte of it now and then.
+  silent!.write("POST /v1/completions HTTP/1.1\r\nhost: test\r\nx-");
+  slow!.write("POST /v1/completions HTTP/1.1\r\nhost: test\r\nx-");
+  const drip = setInterval(() => slow!.write("a"), 500);
+  await Promise.all([idle!.untilClosed(), silent!.untilClosed(), slow!.untilClosed()]);
+  clearInterval(drip);
+  // Silent for longer than all of those.
+  expect([stream!.closed, plain!.closed]).toEqual([false, false]);
+  gate.resolve();
+  await stream!.until("[DONE]");
+  await plain!.until('"content":"ab"');
+  // And then they are idle as well.
+  await Promise.all([stream!.untilClosed(), plain!.untilClosed()]);
+}, 60_000);
