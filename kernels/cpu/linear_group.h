@@ -58,6 +58,10 @@ using FormatI8 = GroupFormat<8, false, false, false>;    // Q8_0, Q5_0, floats q
 using FormatI8Min = GroupFormat<8, true, true, false>;   // Q5_1, Q5_K
 using FormatI8Half = GroupFormat<8, true, false, true>;  // Q6_K
 
+// How far ahead weights are fetched when several tokens slow the stream down, so that it looks idle to the hardware's
+// own prefetching; that is best left alone with one token.
+constexpr int kPrefetchBytes = 3072;
+
 // Activations of a group that are all smaller than this count as zero: their reciprocal would overflow.
 constexpr float kLeastAct = 1e-30f;
 

@@ -36,115 +36,145 @@ SL_INLINE __m256i high_digit(__m256i both) {
   return low_digit(_mm256_srli_epi16(both, 4));
 }
 
-// Sixteen columns of 4-bit codes by eight rows, times `weight`, for a few tokens. The sums advance in step: the
-// schedulers of Zen hold few instructions, and one chain after the other would wait for its own latencies.
-template <int kTokens>
-SL_INLINE void dot_digits(const __m256i* codes, const int8_t* const* q, int16_t weight, __m256i* dot) {
-  for (int j = 0; j < 4; ++j) {
-    for (int i = 0; i < kTokens; ++i) {
-      const __m256i product = _mm256_maddubs_epi16(codes[j], broadcast(q[i] + 4 * j));
-      dot[i] = j == 0 ? product : _mm256_add_epi16(dot[i], product);
-      // Keeps the compiler from turning the chains into trees, for which there are not enough registers.
-      asm("" : "+x"(dot[i]));
-    }
-  }
-  for (int i = 0; i < kTokens; ++i) dot[i] = _mm256_madd_epi16(dot[i], _mm256_set1_epi16(weight));
-}
-
-// Scale and min of one group for both halves of a panel. Codes of 4 bits run without their zero, which joins the min.
-struct alignas(32) Scales {
-  float scale[2][kPanelRows];  // of the halves of the group
-  float min[kPanelRows];
+// One group by sixteen rows, ready to multiply: columns 4j .. 4j + 3 in line j, rows in two halves.
+struct GroupRows {
+  __m256i low[8][2];
+  __m256i high[8][2];  // the high digits of 8-bit codes
+  __m256 scale[2][2];  // of the halves of the group
+  __m256 min[2];       // 4-bit codes run without their zero, which joins the min
 };
 
 template <class Format>
-SL_INLINE void load_scales(const uint8_t* pair, int g, Scales* out) {
+SL_INLINE void load_rows(const uint8_t* pair, int g, GroupRows* out) {
+  const uint8_t* lines = pair + g * Format::kCodeBytes;
+  for (int j = 0; j < Format::kCodeBytes / 64; ++j) {
+    for (int half = 0; half < 2; ++half) {
+      const __m256i both = load_line(lines + 64 * j + 32 * half);
+      out->low[j][half] = low_digit(both);
+      (Format::kBits == 4 ? out->low[(j + 4) % 8] : out->high[j])[half] = high_digit(both);
+    }
+  }
   const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
   const uint8_t* mins = pair + Format::kMinOffset + g * Format::kScaleBytes;
   for (int half = 0; half < 2; ++half) {
-    const __m256 first = load_scale<Format>(scales, half);
-    const __m256 second = Format::kHalves ? load_scale<Format>(scales + Format::kScaleBytes / 2, half) : first;
-    __m256 min = _mm256_mul_ps(_mm256_set1_ps(-8.0f), first);
-    if constexpr (Format::kMin) min = load_scale<Format>(mins, half);
-    if constexpr (Format::kMin && Format::kBits == 8) {
-      min = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), first, min);
+    const __m256 scale = load_scale<Format>(scales, half);
+    out->scale[0][half] = scale;
+    if constexpr (Format::kHalves) out->scale[1][half] = load_scale<Format>(scales + Format::kScaleBytes / 2, half);
+    if constexpr (Format::kMin && Format::kBits == 4) {
+      out->min[half] = load_scale<Format>(mins, half);
+    } else if constexpr (Format::kMin) {
+      out->min[half] = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), scale, load_scale<Format>(mins, half));
+    } else {
+      out->min[half] = _mm256_mul_ps(_mm256_set1_ps(-8.0f), scale);
     }
-    _mm256_store_ps(out->scale[0] + kHalfRows * half, first);
-    _mm256_store_ps(out->scale[1] + kHalfRows * half, second);
-    _mm256_store_ps(out->min + kHalfRows * half, min);
   }
 }
 
-// Eight rows of half h of a group; of 8-bit codes the low or the high digit.
-template <class Format, int h>
-SL_INLINE void load_codes(const uint8_t* lines, bool high, __m256i* codes) {
+// Sixteen columns of 4-bit codes by sixteen rows, times `weight`, for a few tokens. The sums advance in step: the
+// schedulers of Zen hold few instructions, and one chain after the other would wait for its own latencies.
+template <int kTokens>
+SL_INLINE void dot_digits(const __m256i (*codes)[2], const int8_t* const* q, int16_t weight, __m256i (*dot)[2]) {
   for (int j = 0; j < 4; ++j) {
-    const __m256i both = load_line(lines + 64 * (Format::kBits == 4 ? j : 4 * h + j));
-    codes[j] = high ? high_digit(both) : low_digit(both);
-  }
-}
-
-template <class Format, int h, int kTokens>
-SL_INLINE void add_tokens(const __m256i* codes, const __m256i* high_codes, __m256 scale, __m256 min,
-                          const uint8_t* const* acts, int64_t at, float* sums) {
-  const ActGroup* a[kTokens];
-  const int8_t* q[kTokens];
-  for (int i = 0; i < kTokens; ++i) {
-    a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
-    q[i] = a[i]->q + 16 * h;
-  }
-  __m256i dot[kTokens];
-  dot_digits<kTokens>(codes, q, 1, dot);
-  if constexpr (Format::kBits == 8) {
-    __m256i high[kTokens];
-    dot_digits<kTokens>(high_codes, q, 16, high);
+    const __m256i code[2] = {codes[j][0], codes[j][1]};
     for (int i = 0; i < kTokens; ++i) {
-      dot[i] = _mm256_add_epi32(_mm256_set1_epi32(a[i]->zero8[h]), _mm256_add_epi32(dot[i], high[i]));
-    }
-  }
-  for (int i = 0; i < kTokens; ++i) {
-    const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[i]), _mm256_set1_ps(a[i]->scale[h]));
-    __m256 total = _mm256_fmadd_ps(product, scale, _mm256_load_ps(sums + i * kPanelRows));
-    if constexpr (h == 1 && (Format::kMin || Format::kBits == 4)) {
-      total = _mm256_fmadd_ps(_mm256_set1_ps(a[i]->sum), min, total);
-    }
-    _mm256_store_ps(sums + i * kPanelRows, total);
-  }
-}
-
-// Adds sixteen columns (half h of a group) by eight rows to every token's sums. The sums stay in memory (level 1),
-// which leaves the registers to the codes. A function of its own, because inlined the loop's counters are spilled.
-template <class Format, int h>
-__attribute__((noinline)) void add_half_group(const uint8_t* lines, const float* scales, const float* mins,
-                                              const uint8_t* const* acts, int64_t at, int count, float* sums) {
-  __m256i codes[4], high_codes[4];
-  load_codes<Format, h>(lines, Format::kBits == 4 && h == 1, codes);
-  if constexpr (Format::kBits == 8) load_codes<Format, h>(lines, true, high_codes);
-  const __m256 scale = _mm256_load_ps(scales), min = _mm256_load_ps(mins);
-  constexpr int kTokens = Format::kBits == 4 ? 4 : 2;
-  for (; count >= kTokens; count -= kTokens, acts += kTokens, sums += kTokens * kPanelRows) {
-    add_tokens<Format, h, kTokens>(codes, high_codes, scale, min, acts, at, sums);
-  }
-  for (; count > 0; --count, ++acts, sums += kPanelRows) {
-    add_tokens<Format, h, 1>(codes, high_codes, scale, min, acts, at, sums);
-  }
-}
-
-template <class Format>
-static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
-  for (int i = 0; i < 2 * count; ++i) _mm256_store_ps(out + i * kHalfRows, _mm256_setzero_ps());
-  int64_t at = 0;
-  for (int64_t pair = num_pairs(cols); pair > 0; --pair, panel += Format::kPairBytes) {
-    for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
-      Scales scales;
-      load_scales<Format>(panel, g, &scales);
+      const __m256i act = broadcast(q[i] + 4 * j);
       for (int half = 0; half < 2; ++half) {
-        const uint8_t* lines = panel + g * Format::kCodeBytes + 32 * half;
-        const int row = half * kHalfRows;
-        add_half_group<Format, 0>(lines, scales.scale[0] + row, scales.min + row, acts, at, count, out + row);
-        add_half_group<Format, 1>(lines, scales.scale[1] + row, scales.min + row, acts, at, count, out + row);
+        const __m256i product = _mm256_maddubs_epi16(code[half], act);
+        dot[i][half] = j == 0 ? product : _mm256_add_epi16(dot[i][half], product);
+        // Keeps the compiler from turning the chains into trees, for which there are not enough registers.
+        asm("" : "+x"(dot[i][half]));
       }
     }
+  }
+  for (int i = 0; i < kTokens; ++i) {
+    for (int half = 0; half < 2; ++half) dot[i][half] = _mm256_madd_epi16(dot[i][half], _mm256_set1_epi16(weight));
+  }
+}
+
+// Half h of a group as floats, for a few tokens.
+template <class Format, int h, int kTokens>
+SL_INLINE void dot_half(const GroupRows& w, const ActGroup* const* a, __m256 (*out)[2]) {
+  const int8_t* q[kTokens];
+  for (int i = 0; i < kTokens; ++i) q[i] = a[i]->q + 16 * h;
+  __m256i dot[kTokens][2];
+  dot_digits<kTokens>(w.low + 4 * h, q, 1, dot);
+  if constexpr (Format::kBits == 8) {
+    __m256i high[kTokens][2];
+    dot_digits<kTokens>(w.high + 4 * h, q, 16, high);
+    for (int i = 0; i < kTokens; ++i) {
+      const __m256i zero = _mm256_set1_epi32(a[i]->zero8[h]);
+      for (int half = 0; half < 2; ++half) {
+        dot[i][half] = _mm256_add_epi32(zero, _mm256_add_epi32(dot[i][half], high[i][half]));
+      }
+    }
+  }
+  for (int i = 0; i < kTokens; ++i) {
+    const __m256 scale = _mm256_set1_ps(a[i]->scale[h]);
+    for (int half = 0; half < 2; ++half) {
+      const __m256 value = _mm256_cvtepi32_ps(dot[i][half]);
+      if (h == 0 || Format::kHalves) {
+        out[i][half] = _mm256_mul_ps(value, scale);
+      } else {
+        out[i][half] = _mm256_fmadd_ps(value, scale, out[i][half]);
+      }
+    }
+  }
+}
+
+template <class Format, int kTokens>
+SL_INLINE void add_group(const GroupRows& w, const uint8_t* const* acts, int64_t at, __m256 (*sums)[2]) {
+  const ActGroup* a[kTokens];
+  for (int i = 0; i < kTokens; ++i) a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
+  __m256 product[kTokens][2];
+  dot_half<Format, 0, kTokens>(w, a, product);
+  if constexpr (Format::kHalves) {
+    for (int i = 0; i < kTokens; ++i) {
+      for (int half = 0; half < 2; ++half)
+        sums[i][half] = _mm256_fmadd_ps(product[i][half], w.scale[0][half], sums[i][half]);
+    }
+  }
+  dot_half<Format, 1, kTokens>(w, a, product);
+  for (int i = 0; i < kTokens; ++i) {
+    const __m256 sum = _mm256_set1_ps(a[i]->sum);
+    for (int half = 0; half < 2; ++half) {
+      __m256 total = _mm256_fmadd_ps(product[i][half], w.scale[Format::kHalves][half], sums[i][half]);
+      if constexpr (Format::kMin || Format::kBits == 4) total = _mm256_fmadd_ps(sum, w.min[half], total);
+      sums[i][half] = total;
+    }
+  }
+}
+
+template <class Format, int kTokens>
+static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, __m256 (*out)[2]) {
+  __m256 sum[kTokens][2] = {};
+  int64_t at = 0;
+  for (int64_t pair = num_pairs(cols); pair > 0; --pair, panel += Format::kPairBytes) {
+    for (int line = 0; kTokens > 1 && line < Format::kPairBytes; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(panel + kPrefetchBytes + line), _MM_HINT_T0);
+    }
+    for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
+      GroupRows w;
+      load_rows<Format>(panel, g, &w);
+      add_group<Format, kTokens>(w, acts, at, sum);
+    }
+  }
+  for (int i = 0; i < kTokens; ++i) {
+    out[i][0] = sum[i][0];
+    out[i][1] = sum[i][1];
+  }
+}
+
+// Tokens at once: what the registers hold, and enough to pay for unpacking codes anew.
+template <class Format>
+constexpr int kMaxTokens = Format::kBits == 4 ? 4 : 2;
+
+template <class Format, int kTokens = kMaxTokens<Format>>
+static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
+  for (; count >= kTokens; count -= kTokens, acts += kTokens, out += kTokens * kPanelRows) {
+    multiply_tokens<Format, kTokens>(panel, cols, acts, reinterpret_cast<__m256(*)[2]>(out));
+  }
+  if constexpr (kTokens > 1) {
+    if (count > 0) multiply<Format, kTokens - 1>(panel, cols, acts, count, out);
   }
 }
 

@@ -12,10 +12,6 @@ namespace {
 
 #define SL_INLINE static inline __attribute__((always_inline))
 
-// How far ahead weights are fetched when several tokens slow the stream down, so that it looks idle to the hardware's
-// own prefetching; that is best left alone with one token.
-constexpr int kPrefetchBytes = 3072;
-
 SL_INLINE __m512i broadcast(const void* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
