@@ -32,8 +32,8 @@ export interface MockScript {
   tokenize?: boolean;
   /** Whether `stream_options.include_usage` is obeyed. */
   usage?: boolean;
-  /** By the number of the completion request, from 0; probes count too. */
-  fault?: (request: number) => MockFault | undefined;
+  /** Asked at every completion request, probes too. */
+  fault?: (body: Readonly<Record<string, unknown>>) => MockFault | undefined;
 }
 
 export interface MockTiming {
@@ -109,7 +109,7 @@ export function startMockServer(script: MockScript = {}): MockServer {
     const number = requests.push(body) - 1;
     const nowMs = systemClock.nowMs();
     const readMs = sharedNowMs();
-    const failure = fault?.(number);
+    const failure = fault?.(body);
     if (failure?.kind === "hang") return;
     if (failure?.kind === "status") {
       reply(socket, failure.status, { error: { message: failure.message } });

@@ -92,15 +92,14 @@ export class EndpointApi {
   async #countByUsage(prompt: string): Promise<number | undefined> {
     const { stream_options: _, ...body } = this.body(prompt, 1);
     const response = await this.#post(this.#url(this.path), { ...body, stream: false });
-    const reply: unknown = response.ok ? await response.json() : undefined;
-    return numberAt(reply, "usage", "prompt_tokens");
+    return numberAt(await jsonOf(response), "usage", "prompt_tokens");
   }
 
   async #countByTokenize(prompt: string): Promise<number | undefined> {
     const input = this.kind === "completions" ? { prompt } : { messages: [{ role: "user", content: prompt }] };
     try {
       const response = await this.#post(new URL("/tokenize", this.endpoint.baseUrl), { model: this.model, ...input });
-      return response.ok ? numberAt(await response.json(), "count") : undefined;
+      return numberAt(await jsonOf(response), "count");
     } catch {
       // A gateway without this path may answer anything; usage counts then.
       return undefined;
@@ -109,7 +108,7 @@ export class EndpointApi {
 
   async #firstModel(): Promise<string> {
     const response = await this.#send(this.#url("models"), { headers: this.headers });
-    const reply: unknown = response.ok ? await response.json() : undefined;
+    const reply = await jsonOf(response);
     const data = typeof reply === "object" && reply !== null && "data" in reply ? reply.data : undefined;
     const id = Array.isArray(data) ? data[0]?.id : undefined;
     if (typeof id === "string") return id;
@@ -135,6 +134,16 @@ export class EndpointApi {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new ServeError("unavailable", `${this.endpoint.label}: ${url.href} can't be reached: ${why}`, { cause });
     }
+  }
+}
+
+/** The body of a good reply; undefined for a refusal, and for what is not JSON. */
+async function jsonOf(response: Response): Promise<unknown> {
+  const text = await response.text();
+  try {
+    return response.ok ? JSON.parse(text) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

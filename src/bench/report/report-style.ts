@@ -27,6 +27,7 @@ button{cursor:pointer}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:16px}
 .chart{margin:0;padding:16px 18px}
 .wide{grid-column:1/-1}
+@media(max-width:700px){.wide .plot{overflow-x:auto}.wide .plot svg{min-width:700px}}
 figcaption{display:flex;flex-direction:column;margin-bottom:8px}
 figcaption span{font-size:13px}
 .plot{position:relative}
