@@ -14,6 +14,8 @@ export class RequestContext {
   readonly logged: Record<string, unknown> = {};
   /** Set by an endpoint whose response goes on after it returned: resolves at its end, with the error that ended it. */
   streamEnded: Promise<unknown> | undefined;
+  /** Set by the handler: ends the work's share of the request. A stream calls it before its last byte, later has no effect. */
+  release: () => void = () => {};
   /** Set by an endpoint whose response is a stream that this layer does not see the end of. */
   idleTimeoutOff = false;
   private readonly aborter = new AbortController();

@@ -65,6 +65,7 @@ export class RequestHandler {
       if (!context.idleTimeoutOff) this.setIdleTimeout(request, this.deps.limits.idleConnectionS);
       end();
     };
+    context.release = release;
     try {
       const response = await endpoint(context, this.deps);
       if (context.streamEnded === undefined) {

@@ -15,6 +15,8 @@ const HEADERS = {
 export interface SseOptions {
   readonly limits: Limits;
   readonly turns: TurnQueue;
+  /** Called before the last byte is handed over: the connection is the server's again after it. */
+  closing(): void;
   /** Aborted when the client went away. */
   readonly disconnected: AbortSignal;
   /** Ends the work behind the stream. */
@@ -37,7 +39,7 @@ export interface SseResponse {
  */
 export async function sseResponse(
   produce: (send: SendEvents) => Promise<void>,
-  { limits, turns, disconnected, abort }: SseOptions,
+  { limits, turns, closing, disconnected, abort }: SseOptions,
 ): Promise<SseResponse> {
   const begun = Promise.withResolvers<void>();
   const stalled = () => abort(new ServeError("cancelled", "The client stopped reading.", { reason: "stalled_reader" }));
@@ -64,7 +66,7 @@ export async function sseResponse(
       if (!silent) send(`data: ${JSON.stringify(errorBody(toServeError(error)))}\n\n`);
     }
     keepAlive.stop();
-    if (!silent) await writer.close();
+    if (!silent) await writer.close(closing);
     disconnected.removeEventListener("abort", onDisconnect);
     return failure;
   })();

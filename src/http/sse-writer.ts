@@ -50,12 +50,13 @@ export class SseWriter {
     return this.full;
   }
 
-  /** Resolves when everything sent has been handed to the socket, or the reader is gone. */
-  async close(): Promise<void> {
+  /** Resolves when everything sent has been handed to the socket, or the reader is gone. `closing` is called before the end. */
+  async close(closing: () => void): Promise<void> {
     await Promise.race([this.attached.promise, this.gone]);
     this.flush();
     while (this.full !== undefined) await this.full;
     if (this.over) return;
+    closing();
     this.end();
     this.controller?.close();
   }

@@ -33,6 +33,7 @@ export async function streamed(
     {
       limits,
       turns: context.turns,
+      closing: () => context.release(),
       disconnected: context.request.signal,
       abort: (reason) => context.abort(reason),
     },
