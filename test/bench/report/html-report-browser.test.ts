@@ -13,6 +13,8 @@ const INSPECT = `(async () => {
   const before = shown();
   const lines = before.flatMap((chart) => [...chart.querySelectorAll(".plot path.line")]);
   const colours = new Set(lines.map((line) => getComputedStyle(line).stroke));
+  const heights = before.map((chart) => chart.querySelector(".plot svg").getBoundingClientRect().height);
+  const lengths = lines.map((line) => line.getTotalLength());
   const svg = before[0].querySelector(".plot svg");
   const box = svg.getBoundingClientRect();
   svg.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + box.width - 20, clientY: box.top + 20 }));
@@ -25,8 +27,8 @@ const INSPECT = `(async () => {
   choice.dispatchEvent(new Event("change"));
   return {
     charts: before.length,
-    heights: before.map((chart) => chart.querySelector(".plot svg").getBoundingClientRect().height),
-    lengths: lines.map((line) => line.getTotalLength()),
+    heights,
+    lengths,
     colours: [...colours],
     tip: getComputedStyle(tip).visibility + " " + tip.textContent,
     themeChanged: document.documentElement.dataset.theme !== theme && getComputedStyle(document.body).backgroundColor !== background,
