@@ -6,6 +6,9 @@ import { structLayout } from "./struct-layout.ts";
 
 export const ABI_VERSION = 1;
 
+/** SL_ERR_* statuses. */
+export const STATUS = { argument: -1, memory: -2, io: -3, unsupported: -4, device: -5, state: -6 } as const;
+
 /** index = SL_WEIGHTS_* */
 export const WEIGHT_FORMATS = ["auto", "float32", "bfloat16", "int8"] as const;
 export type WeightFormat = (typeof WEIGHT_FORMATS)[number];

@@ -1,4 +1,5 @@
 import { CString, dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
+import { STATUS } from "./abi.ts";
 import { BackendError } from "./backend.ts";
 
 /** A native object's address. Valid in every Worker of the process that opened the same library file. */
@@ -47,7 +48,7 @@ export class NativeLibrary {
     try {
       this.#symbols = openSymbols(path);
     } catch (error) {
-      throw new BackendError(0, `The native library ${path} cannot be opened: ${(error as Error).message}`);
+      throw new BackendError(STATUS.io, `The native library ${path} cannot be opened: ${(error as Error).message}`);
     }
   }
 
@@ -138,12 +139,19 @@ function text(pointer: Pointer | bigint | null): string {
   return pointer === null ? "" : new CString(Number(pointer) as Pointer).toString();
 }
 
-/** memfd_create(2): an anonymous file in memory, so that a library can be opened without a writable folder. */
+/**
+ * memfd_create(2): an anonymous file in memory, so that a library can be opened without a writable folder. Returns its
+ * descriptor. Throws BackendError where the system has or allows none.
+ */
 export function createMemoryFile(name: string): number {
-  const libc = dlopen("libc.so.6", { memfd_create: { args: ["ptr", "u32"], returns: "i32" } });
   const nameBytes = Buffer.from(`${name}\0`);
   const closeOnExec = 1;
-  const fd = libc.symbols.memfd_create(ptr(nameBytes), closeOnExec);
-  if (fd < 0) throw new BackendError(0, "The system cannot make a file in memory (memfd_create)");
-  return fd;
+  try {
+    const libc = dlopen("libc.so.6", { memfd_create: { args: ["ptr", "u32"], returns: "i32" } });
+    const fd = libc.symbols.memfd_create(ptr(nameBytes), closeOnExec);
+    if (fd >= 0) return fd;
+  } catch (error) {
+    throw new BackendError(STATUS.unsupported, `memfd_create cannot be called: ${(error as Error).message}`);
+  }
+  throw new BackendError(STATUS.unsupported, "The system refuses to make a file in memory (memfd_create)");
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { STATUS } from "./abi.ts";
 import { BackendError } from "./backend.ts";
 import { createMemoryFile, NativeLibrary } from "./ffi.ts";
 
@@ -19,8 +20,8 @@ let found: Promise<string> | undefined;
 /**
  * A path of the CPU library that the system's loader can open. In a compiled binary the library is embedded: it is
  * copied once into an anonymous memory file, which needs no writable folder and none mounted without noexec, or into
- * runtimeDir. Pass the path to Workers: handles are shared only between users of one opened file.
- * Throws BackendError.
+ * runtimeDir; the first call decides. Pass the path to Workers: handles are shared only between users of one opened
+ * file. Throws BackendError.
  */
 export function locateLibrary(options: LibraryOptions = {}): Promise<string> {
   if (options.libraryPath !== undefined) return Promise.resolve(options.libraryPath);
@@ -34,7 +35,7 @@ async function importLibrary(): Promise<string> {
     const module = await import("../../build/libscalellm_cpu.so", { with: { type: "file" } });
     return module.default;
   } catch (error) {
-    throw new BackendError(0, `The CPU library is not built (run make native): ${(error as Error).message}`);
+    throw new BackendError(STATUS.io, `The CPU library is not built (run make native): ${(error as Error).message}`);
   }
 }
 
@@ -45,7 +46,13 @@ async function extract(embeddedPath: string, { runtimeDir }: LibraryOptions): Pr
 
 /** The file lives as long as the process: the descriptor stays open, since Workers open the path again. */
 function writeToMemory(bytes: Uint8Array): string {
-  const fd = createMemoryFile("libscalellm_cpu.so");
+  let fd: number;
+  try {
+    fd = createMemoryFile("libscalellm_cpu.so");
+  } catch (error) {
+    const { status, message } = error as BackendError;
+    throw new BackendError(status, `${message}; give --runtime-dir, a folder to extract the CPU library to`);
+  }
   let done = 0;
   while (done < bytes.length) done += writeSync(fd, bytes, done);
   return `/proc/self/fd/${fd}`;
@@ -65,7 +72,7 @@ function writeToFolder(bytes: Uint8Array, folder: string): string {
       renameSync(partial, path);
     }
   } catch (error) {
-    throw new BackendError(0, `The CPU library cannot be written to ${folder}: ${(error as Error).message}`);
+    throw new BackendError(STATUS.io, `The CPU library cannot be written to ${folder}: ${(error as Error).message}`);
   }
   return path;
 }

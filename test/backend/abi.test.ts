@@ -1,6 +1,18 @@
 import { expect, test } from "bun:test";
-import { ABI_VERSION, STRUCTS } from "../../src/backend/abi.ts";
+import {
+  ABI_VERSION,
+  CPU_FEATURES,
+  ISAS,
+  KV_DTYPES,
+  SCALE_KINDS,
+  STAGES,
+  STATUS,
+  STEP,
+  STRUCTS,
+  WEIGHT_FORMATS,
+} from "../../src/backend/abi.ts";
 import { locateLibrary, openLibrary } from "../../src/backend/library.ts";
+import { WEIGHT_DTYPES, WEIGHT_ROLES } from "../../src/model/spec.ts";
 
 interface Description {
   version: number;
@@ -22,10 +34,6 @@ test("struct layouts are the library's", () => {
 
 test("enums are the header's", async () => {
   const header = await Bun.file("kernels/include/scalellm.h").text();
-  const { ISAS, KV_DTYPES, WEIGHT_FORMATS, SCALE_KINDS, STAGES, CPU_FEATURES, STEP } = await import(
-    "../../src/backend/abi.ts"
-  );
-  const { WEIGHT_DTYPES, WEIGHT_ROLES } = await import("../../src/model/spec.ts");
   const values = new Map(
     [...header.matchAll(/\b(SL_[A-Z0-9_]+) = (\d+)\b/g)].map(([, name, value]) => [name!, Number(value)]),
   );
@@ -35,6 +43,8 @@ test("enums are the header's", async () => {
     });
   };
   const short: Record<string, string> = { float32: "f32", float16: "f16", bfloat16: "bf16", fp8: "f8_e4m3" };
+  for (const [name, value] of Object.entries(STATUS))
+    expect(header).toContain(`SL_ERR_${name.toUpperCase()} = ${value},`);
   check("SL_ISA_", ISAS);
   check(
     "SL_KV_",

@@ -3,21 +3,12 @@ import { readdirSync } from "node:fs";
 import { openModel } from "../../src/model/open-model.ts";
 import { NativeRunner } from "../backend/native-runner.ts";
 import { readTensors } from "./read-tensors.ts";
+import { relativeError } from "./relative-error.ts";
 
 const GOLDENS = "test/fixtures/goldens";
 const NUM_PROMPTS = 5;
 /** ||out - ref|| / ||ref|| at one position, for exact float32 arithmetic in another order. */
 const MAX_RELATIVE_ERROR = 1e-4;
-
-function relativeError(out: Float32Array, reference: Float32Array): number {
-  let difference = 0;
-  let norm = 0;
-  for (let i = 0; i < reference.length; i++) {
-    difference += (out[i]! - reference[i]!) ** 2;
-    norm += reference[i]! ** 2;
-  }
-  return Math.sqrt(difference / norm);
-}
 
 for (const name of readdirSync(GOLDENS).filter((entry) => entry.startsWith("tiny-"))) {
   test(`${name}: logits and greedy tokens are those of transformers`, async () => {

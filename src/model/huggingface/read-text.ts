@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { JsonFields, readJsonFileIfAny, readTextFile } from "../json-fields.ts";
+import { JsonFields, parseJsonFields, readJsonFileIfAny, readTextFile } from "../json-fields.ts";
 import { MODEL_BOUNDS } from "../model-bounds.ts";
 import { ModelError } from "../model-error.ts";
 import type { TextSource } from "../spec.ts";
@@ -19,6 +19,10 @@ export function readText(folder: string, config: JsonFields, generation: JsonFie
   const tokenizerConfig = readJsonFileIfAny(configPath, MODEL_BOUNDS.maxConfigBytes);
   const templates = readTemplates(folder, tokenizerConfig);
   const { default: chatTemplate, ...namedTemplates } = templates;
+  const specialTokens = readSpecialTokens(folder, tokenizerConfig);
+  const ends = new Set([...tokenIds(generation, "eos_token_id"), ...tokenIds(config, "eos_token_id")]);
+  // Some converted checkpoints name their end token only to the tokenizer.
+  const named = ends.size === 0 ? addedTokenId(tokenizerPath, json, specialTokens.eos_token) : undefined;
   return {
     tokenizer: {
       kind: "tokenizer_json",
@@ -27,8 +31,8 @@ export function readText(folder: string, config: JsonFields, generation: JsonFie
     },
     chatTemplate,
     namedTemplates,
-    specialTokens: readSpecialTokens(folder, tokenizerConfig),
-    eosTokenIds: [...new Set([...tokenIds(generation, "eos_token_id"), ...tokenIds(config, "eos_token_id")])],
+    specialTokens,
+    eosTokenIds: named === undefined ? [...ends] : [named],
     bosTokenId: tokenIds(config, "bos_token_id")[0] ?? tokenIds(generation, "bos_token_id")[0],
   };
 }
@@ -72,6 +76,15 @@ function readSpecialTokens(folder: string, tokenizerConfig: JsonFields): Record<
     }
   }
   return tokens;
+}
+
+function addedTokenId(path: string, tokenizerJson: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  for (const entry of parseJsonFields(path, tokenizerJson).list("added_tokens") ?? []) {
+    const fields = new JsonFields(path, "added_tokens[].", Object(entry));
+    if (fields.string("content") === text) return fields.int("id", 0, MODEL_BOUNDS.maxVocabSize);
+  }
+  return undefined;
 }
 
 /** A token id, or a list of them; -1 means none. */

@@ -179,6 +179,11 @@ test("end tokens and sampling defaults come from generation_config.json too", ()
   expect(() => openModel(folder.path)).toThrow("eos_token_id");
   rmSync(path);
   expect(openModel(folder.path).text.eosTokenIds).toEqual([2]);
+  // Named to the tokenizer alone.
+  editJson(folder.file("config.json"), (json) => void delete json.eos_token_id);
+  const { text } = openModel(folder.path);
+  const added = JSON.parse(readFileSync(folder.file("tokenizer.json"), "utf8")).added_tokens;
+  expect(text.eosTokenIds).toEqual([added.find(({ content }: { content: string }) => content === "</s>").id]);
 });
 
 test("folders that are not models", () => {
