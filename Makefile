@@ -31,10 +31,10 @@ $(eval $(call object_rule,build/native,))
 $(eval $(call object_rule,build/asan,$(ASAN_FLAGS)))
 
 build/libscalellm_cpu.so: $(call objects_in,build/native)
-	$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@ $^
+	$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@ $(filter %.o %.cc,$^)
 
-build/asan/kernel_check: $(call objects_in,build/asan) test/kernels/native/kernel_check.cc
-	$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $^
+build/asan/kernel_check: $(call objects_in,build/asan) $(wildcard test/kernels/native/*)
+	$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $(filter %.o %.cc,$^)
 
 -include $(patsubst %.o,%.d,$(call objects_in,build/native) $(call objects_in,build/asan))
 

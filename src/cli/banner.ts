@@ -30,7 +30,7 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
   const key = settings.apiKey.length > 0 ? " -H 'authorization: Bearer YOUR_KEY'" : "";
   const body = JSON.stringify({
     model: model.name,
-    messages: [{ role: "user", content: "What is the capital of France?" }],
+    messages: [{ role: "user", content: "Why is the sky blue?" }],
     stream: true,
   });
   return `${bold(`ScaleLLM ${VERSION}`)}
