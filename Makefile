@@ -31,7 +31,8 @@ $(eval $(call object_rule,build/native,))
 $(eval $(call object_rule,build/asan,$(ASAN_FLAGS)))
 
 build/libscalellm_cpu.so: $(call objects_in,build/native)
-	$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@ $(filter %.o %.cc,$^)
+	$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@.partial $(filter %.o %.cc,$^)
+	@mv $@.partial $@ # a running server keeps the file it opened
 
 build/asan/kernel_check: $(call objects_in,build/asan) $(wildcard test/kernels/native/*)
 	$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $(filter %.o %.cc,$^)

@@ -165,7 +165,7 @@ class PanelLinear final : public Linear {
   void run_tiles(Member& member, const Tokens& tokens, const PanelTarget& target) const {
     const int64_t spans = (tokens.count + kTokenSpan - 1) / kTokenSpan;
     const int64_t total = spans * units_;
-    const int64_t unit_macs = std::min(tokens.count, kTokenSpan) * cols_ * kPanelRows * (gated_ ? 2 : 1);
+    const int64_t unit_macs = std::clamp<int64_t>(tokens.count, 1, kTokenSpan) * cols_ * kPanelRows * (gated_ ? 2 : 1);
     const int64_t most = std::max<int64_t>(1, kMaxTileMacs / unit_macs);
     const auto tile_end = [&](int64_t first) {
       const int64_t share = member.size() == 1 ? total : (total - first) / (3 * member.size());
