@@ -1,5 +1,9 @@
 import { ServeError } from "../core/errors.ts";
 
+/** Names and values in a message come from files: a hostile one may have megabytes, or control a terminal. */
+const MAX_FIELD_CHARS = 200;
+const MAX_MESSAGE_CHARS = 1000;
+
 /** A model file that cannot be used, and why: names the file, and the field, tensor or key at fault. */
 export class ModelError extends ServeError {
   readonly file: string;
@@ -7,7 +11,8 @@ export class ModelError extends ServeError {
   readonly field: string | undefined;
 
   constructor(file: string, field: string | undefined, problem: string, cause?: unknown) {
-    super("invalid_argument", field === undefined ? `${file}: ${problem}` : `${file}: ${field}: ${problem}`, {
+    const where = field === undefined ? file : `${file}: ${cut(field, MAX_FIELD_CHARS)}`;
+    super("invalid_argument", cut(printable(`${where}: ${problem}`), MAX_MESSAGE_CHARS), {
       reason: "bad_model",
       cause,
     });
@@ -15,4 +20,12 @@ export class ModelError extends ServeError {
     this.file = file;
     this.field = field;
   }
+}
+
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
+}
+
+function cut(text: string, maxChars: number): string {
+  return text.length <= maxChars ? text : `${text.slice(0, maxChars)}…`;
 }

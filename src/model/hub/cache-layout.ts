@@ -84,7 +84,8 @@ export function resolveCached(
     throw error;
   }
   if (chosen.main !== undefined) return join(snapshot, chosen.main);
-  return hasAllShards(snapshot, files) ? snapshot : undefined;
+  // Other tools pull single files into the same snapshot.
+  return files.includes("tokenizer.json") && hasAllShards(snapshot, files) ? snapshot : undefined;
 }
 
 function hasAllShards(snapshot: string, files: readonly string[]): boolean {

@@ -1,4 +1,3 @@
-import { HubApiError, listFiles, modelInfo } from "@huggingface/hub";
 import { ServeError } from "../../core/errors.ts";
 import { backOff, cancelled, type HubAccess, hubGet, isTransient, MAX_ATTEMPTS, statusError } from "./hub-fetch.ts";
 import { isSafeRepoPath } from "./hub-id.ts";
@@ -25,6 +24,8 @@ const METADATA_TIMEOUT_MS = 30_000;
 /** Asks the hub which commit a revision is and what files it has. Throws ServeError. */
 export async function listRepo(access: HubAccess, repo: string, revision: string): Promise<RepoListing> {
   const what = `${repo} at ${revision}`;
+  // Loaded when something is pulled: it takes 20 to 40 ms, which every start would pay.
+  const { HubApiError, listFiles, modelInfo } = await import("@huggingface/hub");
   const common = { hubUrl: access.endpoint, fetch: metadataFetch(access, what) };
   try {
     const { sha } = await modelInfo({ name: repo, revision, additionalFields: ["sha"], ...common });

@@ -21,7 +21,7 @@ export function readRope(
   if (partial !== 1) throw parameters.error("partial_rotary_factor", `is ${partial}; only whole heads are supported`);
   for (const key of parameters.keys()) {
     const value = parameters.raw(key);
-    if (value !== null && typeof value === "object") {
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) {
       throw parameters.error(key, "is nested: rope settings that differ between layers are not supported");
     }
   }

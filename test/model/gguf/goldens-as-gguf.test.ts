@@ -56,6 +56,19 @@ for (const [name, rope] of Object.entries(GOLDENS)) {
   });
 }
 
+test("weights are read where they lie inside another file, unaligned", async () => {
+  using folder = new TempFolder();
+  const path = folder.file("golden.gguf");
+  writeGoldenAsGguf("test/fixtures/goldens/tiny-llama", path);
+  const gguf = readFileSync(path);
+  const before = Buffer.alloc(4097, 0xa5);
+  writeFileSync(path, Buffer.concat([before, gguf, Buffer.alloc(99, 0xa5)]));
+  const { plan } = openModel({ path, baseOffset: before.length, length: gguf.length });
+  const golden = readTensors("test/fixtures/goldens/tiny-llama/golden.safetensors");
+  using runner = await NativeRunner.open(plan, { weights: "float32", kv: "float32", maxModelLen: 64 });
+  expect(runner.greedy(golden.get("prompt_1") as Int32Array, 32)).toEqual([...golden.get("greedy_1")!]);
+});
+
 /** tiny-llama with random biases on q, k, v, o: a checkpoint with attention_bias. */
 function writeBiased(folder: string): void {
   cpSync("test/fixtures/goldens/tiny-llama", folder, { recursive: true });

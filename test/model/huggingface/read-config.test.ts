@@ -113,6 +113,10 @@ test("what is not supported is refused, saying what is", () => {
   refused({ partial_rotary_factor: 0.5 }, "partial_rotary_factor");
   refused({ final_logit_softcapping: 30 }, "final_logit_softcapping");
   refused({ rope_scaling: { type: "dynamic", factor: 2 }, rope_parameters: null }, "supported are default, linear");
+  refused(
+    { rope_parameters: { rope_type: "longrope", short_factor: [1], long_factor: [1] } },
+    "is longrope; supported",
+  );
   refused({ rope_parameters: { rope_type: "linear" } }, "rope_parameters.factor: is missing");
   refused({ rope_parameters: { full_attention: { rope_theta: 1 } } }, "differ between layers");
   refused({ rope_parameters: { rope_theta: 0 } }, "rope_theta");
