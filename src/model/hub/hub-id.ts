@@ -34,9 +34,9 @@ export function requireHubId(text: string): HubId {
   return id;
 }
 
-/** A repository's path comes from the hub and is joined onto the cache folder: it must stay inside. */
+/** A repository's path comes from the hub, is joined onto the cache folder, where it must stay, and is printed. */
 export function isSafeRepoPath(path: string): boolean {
-  if (path.length > MAX_FILE_CHARS || path.includes("\\") || path.includes("\0")) return false;
+  if (path.length > MAX_FILE_CHARS || /[\\\p{Cc}\p{Cf}]/u.test(path)) return false;
   return path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 

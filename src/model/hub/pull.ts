@@ -34,7 +34,7 @@ export interface PullProgress {
   readonly doneBytes: number;
   readonly totalBytes: number;
   /** "listed" once for every file before any byte; "cached": nothing to download; "done": verified and in place. */
-  readonly state: "listed" | "waiting" | "downloading" | "cached" | "done";
+  readonly state: "listed" | "waiting" | "downloading" | "verifying" | "cached" | "done";
 }
 
 export interface PulledModel {
@@ -108,7 +108,8 @@ async function pullFile(task: {
       if (existsSync(target)) return;
       const url = `${access.endpoint}/${hubId.repo}/resolve/${commit}/${file.path.split("/").map(encodeURIComponent).join("/")}`;
       const onBytes = (doneBytes: number) => report(options, file, doneBytes, "downloading");
-      await downloadBlob({ access, url, file, target, onBytes });
+      const onVerify = () => report(options, file, file.sizeBytes, "verifying");
+      await downloadBlob({ access, url, file, target, onBytes, onVerify });
     });
     report(options, file, file.sizeBytes, "done");
   }

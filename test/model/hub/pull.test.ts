@@ -122,6 +122,7 @@ test("cut connections are continued where they ended", async () => {
   const done = progress.filter(({ state }) => state === "downloading").map(({ doneBytes }) => doneBytes);
   expect(done).toEqual([...done].sort((a, b) => a - b));
   expect(progress[0]).toEqual({ file: Q4, doneBytes: 0, totalBytes: 300_000, state: "listed" });
+  expect(progress.at(-2)!.state).toBe("verifying");
   expect(progress.at(-1)).toEqual({ file: Q4, doneBytes: 300_000, totalBytes: 300_000, state: "done" });
 });
 
@@ -277,9 +278,11 @@ test("two pulls of one file download it once", async () => {
   expect(readdirSync(folder.file("hub/.locks/models--org--tiny"))).toEqual([]);
 });
 
-test("paths from the hub cannot leave the cache", async () => {
-  await using hub = await FakeHub.start({ "../../evil.json": "{}", ...CHECKPOINT });
-  using folder = new TempFolder();
-  const error = await failure(pull("org/tiny", options(hub, folder)));
-  expect(error.message).toContain('lists the path "../../evil.json"');
+test("paths from the hub cannot leave the cache or control the terminal", async () => {
+  for (const path of ["../../evil.json", "/etc/evil.json", "a//b.json", "a\u001b[2J.json"]) {
+    await using hub = await FakeHub.start({ [path]: "{}", ...CHECKPOINT });
+    using folder = new TempFolder();
+    const error = await failure(pull("org/tiny", options(hub, folder)));
+    expect(error.message).toContain(`lists the path ${JSON.stringify(path)}`);
+  }
 });
