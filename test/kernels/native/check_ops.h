@@ -113,8 +113,16 @@ inline void linear(int32_t isa) {
   const int rows = integer(1, 70), cols = values == 1 ? integer(1, 100) : values * integer(1, 3),
             tokens = integer(0, 20);
   std::vector<uint8_t> w(static_cast<size_t>(rows) * static_cast<size_t>(cols / values * kBytes[dtype]));
-  // Bytes below 0x40 keep every float, and every block's scale, finite and small.
+  // Bytes below 0x40 keep f16, f8 and the scales of blocks finite and small; wider floats get values of one magnitude.
   for (uint8_t& byte : w) byte = static_cast<uint8_t>(integer(0, 0x3b));
+  for (size_t i = 0; dtype == SL_F32 && i < w.size(); i += 4) {
+    const float x = normal();
+    std::memcpy(&w[i], &x, 4);
+  }
+  for (size_t i = 0; dtype == SL_BF16 && i < w.size(); i += 2) {
+    const float x = normal();
+    std::memcpy(&w[i], reinterpret_cast<const uint8_t*>(&x) + 2, 2);
+  }
   std::vector<float> weights(static_cast<size_t>(rows) * static_cast<size_t>(cols));
   expect_ok(sl_op_dequantize(dtype, w.data(), static_cast<int64_t>(weights.size()), weights.data()), "dequantize");
   const std::vector<float> x = normals(int64_t{tokens} * cols);
