@@ -44,6 +44,8 @@ export class Engine {
   #numArrived = 0;
   #numWaitingRequests = 0;
   #lastDoneMs = 0;
+  /** An abort has no record, but changes what runs: it is told even when no step follows. */
+  #statsChanged = false;
 
   /** `post` receives the step messages of step-message.ts; it owns each. */
   constructor(backend: Backend, options: EngineOptions, clock: Clock, post: (message: Int32Array) => void) {
@@ -114,7 +116,9 @@ export class Engine {
   /** Ends a sequence without a word; unknown ids (it ended meanwhile) are ignored. */
   abort(id: number): void {
     const sequence = this.#sequences.get(id);
-    if (sequence) this.#end(sequence);
+    if (!sequence) return;
+    this.#end(sequence);
+    this.#statsChanged = true;
   }
 
   /** One turn of the loop. False when there is nothing to do until a message comes. Throws sticky BackendErrors. */
@@ -155,6 +159,8 @@ export class Engine {
       return undefined;
     }
     const step = this.#packer.pack(plan, this.scheduler.blocks);
+    // Who starts is told before the step: should it take this thread with it, the replica knows whom to suspect.
+    this.#flush();
     try {
       plan.ticket = this.#backend.submit(step);
     } catch (error) {
@@ -300,7 +306,8 @@ export class Engine {
   }
 
   #flush(): void {
-    if (this.#writer.isEmpty) return;
+    if (this.#writer.isEmpty && !this.#statsChanged) return;
+    this.#statsChanged = false;
     const { scheduler, stats } = this;
     stats.running = scheduler.running.size;
     stats.waiting = this.#sequences.size - stats.running;

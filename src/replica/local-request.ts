@@ -14,7 +14,7 @@ export class LocalRequest {
   readonly events: EventQueue;
   /** The engine has computed some of it. */
   started = false;
-  /** Workers that died while it ran. */
+  /** Workers that died while it ran, since it last got a token. */
   crashes = 0;
   /** Called once, when nothing more will happen. */
   onOver: () => void = () => {};
@@ -82,6 +82,7 @@ export class LocalRequest {
     nowMs: number,
   ) {
     this.#sendPrompt();
+    this.crashes = 0;
     if (this.#timings.firstTokenMs === this.#timings.arrivedMs) this.#timings.firstTokenMs = nowMs;
     const delta = choice.push(tokenIds, logprobs, finish);
     if (delta.tokenIds.length > 0 || delta.text !== "") {

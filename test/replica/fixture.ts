@@ -122,3 +122,16 @@ export async function until(holds: () => boolean): Promise<void> {
 }
 
 export const never = new AbortController().signal;
+
+/**
+ * What a promise rejects with. Not expect().rejects: that waits in a nested event loop, in which Bun dispatches no
+ * messages of Workers.
+ */
+export function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => {
+      throw new Error("it did not fail");
+    },
+    (error: unknown) => error,
+  );
+}

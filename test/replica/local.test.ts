@@ -1,7 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ServeError } from "../../src/core/errors.ts";
 import type { LocalReplica } from "../../src/replica/local.ts";
-import { collect, EOS, expectedOutput, makeRequest, never, startReplica, until, wordTokenizer } from "./fixture.ts";
+import {
+  collect,
+  EOS,
+  expectedOutput,
+  failureOf,
+  makeRequest,
+  never,
+  startReplica,
+  until,
+  wordTokenizer,
+} from "./fixture.ts";
 
 let replica: LocalReplica;
 beforeAll(async () => {
@@ -124,7 +134,7 @@ test("aborting and leaving early free everything", async () => {
   const cancelled = collect(replica.generate(long, abort.signal));
   await until(() => replica.stats().running > 0);
   abort.abort();
-  await expect(cancelled).rejects.toMatchObject({ code: "cancelled" });
+  expect(await failureOf(cancelled)).toMatchObject({ code: "cancelled" });
   for await (const event of replica.generate({ ...long, id: "other" }, never)) {
     if (event.type === "text-delta") break;
   }
@@ -135,7 +145,7 @@ test("aborting and leaving early free everything", async () => {
 
 test("what can never fit is refused", async () => {
   const request = makeRequest(prompt(1, 512), { maxTokens: 5 });
-  await expect(collect(replica.generate(request, never))).rejects.toMatchObject({
+  expect(await failureOf(collect(replica.generate(request, never)))).toMatchObject({
     code: "invalid_argument",
     reason: "context_length_exceeded",
   });

@@ -1,0 +1,162 @@
+import { expect, test } from "bun:test";
+import type { LocalReplica } from "../../src/replica/local.ts";
+import {
+  collect,
+  expectedOutput,
+  FAKE,
+  failureOf,
+  makeRequest,
+  never,
+  startReplica,
+  until,
+  wordTokenizer,
+} from "./fixture.ts";
+
+const prompt = (seed: number, length: number) => Array.from({ length }, (_, i) => (seed * 31 + i * 7) % 100);
+
+/** Requests whose outputs hold none of `tokens`, so that only who brings a poisonous token has it. */
+function innocent(count: number, ...tokens: number[]) {
+  const requests = [];
+  for (let seed = 1; requests.length < count; seed++) {
+    const request = makeRequest(prompt(seed, 30), { maxTokens: 40, ignoreEos: true, temperature: 1, seed });
+    const all = [...request.promptTokenIds, ...expectedOutput(request)];
+    if (!tokens.some((token) => all.includes(token))) requests.push(request);
+  }
+  return requests;
+}
+
+test("failed steps are computed again and no stream notices", async () => {
+  const failSteps = [2, 9, 10, 25, 40];
+  const replica = await startReplica({ fake: { faults: { failSteps } } });
+  const requests = innocent(12);
+  const results = await Promise.all(requests.map((request) => collect(replica.generate(request, never))));
+  requests.forEach((request, i) => {
+    expect(results[i]!.tokens[0]).toEqual(expectedOutput(request));
+  });
+  expect(replica.stats().engine!.faults).toBe(failSteps.length);
+  expect(replica.stats().ready).toBe(true);
+  await replica.close();
+});
+
+test("when the Worker dies another goes on with every stream, text and stop strings included", async () => {
+  const notices: string[] = [];
+  const replica = await startReplica({
+    fake: { faults: { crashSteps: [12] } },
+    replica: { onNotice: (message) => notices.push(message) },
+  });
+  const requests = innocent(6);
+  const output = expectedOutput(requests[0]!);
+  // A stop string that lies on both sides of the first crash or later.
+  const stop = `${output[10]} ${output[11]} ${output[12]} ${output[13]}`;
+  requests[0] = { ...requests[0]!, sampling: { ...requests[0]!.sampling, stop: [stop] } };
+  const results = await Promise.all(requests.map((request) => collect(replica.generate(request, never))));
+  requests.slice(1).forEach((request, i) => {
+    expect(results[i + 1]!.tokens[0]).toEqual(expectedOutput(request));
+    expect(results[i + 1]!.texts[0]).toBe(wordTokenizer.decode(expectedOutput(request), true));
+    expect(results[i + 1]!.ends[0]!.usage.completionTokens).toBe(40);
+  });
+  const whole = wordTokenizer.decode(output, true);
+  expect(results[0]!.texts[0]).toBe(whole.slice(0, whole.indexOf(stop)));
+  expect(notices.length).toBeGreaterThan(0);
+  // Counters go on, they do not start over.
+  expect(replica.stats().outputTokens).toBeGreaterThan(5 * 39);
+  await replica.close();
+});
+
+test("a request that fails every step is given up, the others are not", async () => {
+  const poisonToken = 101;
+  const replica = await startReplica({ fake: { faults: { poisonToken } } });
+  const requests = innocent(5, poisonToken);
+  const poisonous = makeRequest([...prompt(3, 10), poisonToken], { maxTokens: 5 });
+  const failing = collect(replica.generate(poisonous, never)).catch((error: unknown) => error);
+  const results = Promise.all(requests.map((request) => collect(replica.generate(request, never))));
+  expect(await failing).toMatchObject({ code: "internal" });
+  (await results).forEach((result, i) => {
+    expect(result.tokens[0]).toEqual(expectedOutput(requests[i]!));
+  });
+  await replica.close();
+});
+
+test("a request that kills Workers is given up, the others are not", async () => {
+  const crashToken = 102;
+  const replica = await startReplica({ fake: { faults: { crashToken } } });
+  const poisonous = makeRequest([...prompt(3, 10), crashToken], { maxTokens: 5 });
+  expect(await failureOf(collect(replica.generate(poisonous, never)))).toMatchObject({ code: "internal" });
+  const [request] = innocent(1, crashToken);
+  expect((await collect(replica.generate(request!, never))).tokens[0]).toEqual(expectedOutput(request!));
+  await replica.close();
+});
+
+test("a sticky error ends every stream and is reported once", async () => {
+  const fatal: Error[] = [];
+  const replica = await startReplica({
+    fake: { faults: { failSteps: [15], status: -5 } },
+    replica: { onFatal: (error) => fatal.push(error) },
+  });
+  const requests = innocent(4);
+  const errors = await Promise.all(
+    requests.map((request) => collect(replica.generate(request, never)).catch((error: unknown) => error)),
+  );
+  for (const error of errors) expect(error).toMatchObject({ code: "unavailable" });
+  expect(fatal.length).toBe(1);
+  expect(replica.stats().ready).toBe(false);
+  expect(await failureOf(collect(replica.generate(requests[0]!, never)))).toMatchObject({ code: "unavailable" });
+  await replica.close();
+});
+
+test("an engine that dies again and again is fatal", async () => {
+  const fatal: Error[] = [];
+  const replica = await startReplica({
+    fake: { faults: { crashSteps: [1] } },
+    replica: { onFatal: (error) => fatal.push(error) },
+  });
+  // Each one is given up after three Workers; the ninth death in a minute is one too many.
+  for (let i = 0; i < 4 && fatal.length === 0; i++) {
+    await collect(replica.generate(makeRequest(prompt(i, 5), { maxTokens: 3 }), never)).catch(() => {});
+  }
+  expect(fatal.length).toBe(1);
+  await replica.close();
+});
+
+test("a backend that cannot start rejects the start", async () => {
+  // Too few blocks for a context.
+  expect(String(await failureOf(startReplica({ fake: { numBlocks: 4 } })))).toContain("KV cache");
+});
+
+test("a full queue refuses with a time to come back", async () => {
+  const replica = await startReplica({
+    engine: { maxNumSeqs: 1, maxQueue: 3 },
+    fake: { cost: { ...FAKE.cost, stepMs: 1 } },
+  });
+  const running = innocent(1)[0]!;
+  const results = [collect(replica.generate(running, never))];
+  await until(() => replica.stats().running === 1);
+  const queued = innocent(3);
+  for (const request of queued) results.push(collect(replica.generate(request, never)));
+  const refused = await collect(replica.generate(innocent(1)[0]!, never)).catch((error: unknown) => error);
+  expect(refused).toMatchObject({ code: "overloaded" });
+  expect((refused as { retryAfterS: number }).retryAfterS).toBeGreaterThanOrEqual(1);
+  for (const result of await Promise.all(results)) expect(result.tokens[0]!.length).toBe(40);
+  await replica.close();
+});
+
+test("draining refuses new requests and waits for the running ones", async () => {
+  const replica: LocalReplica = await startReplica({ fake: { cost: { ...FAKE.cost, stepMs: 1 } } });
+  const request = innocent(1)[0]!;
+  const running = collect(replica.generate(request, never));
+  await until(() => replica.stats().running === 1);
+  const drained = replica.drain();
+  expect(replica.stats().ready).toBe(false);
+  expect(await failureOf(collect(replica.generate(request, never)))).toMatchObject({ code: "unavailable" });
+  await drained;
+  expect((await running).tokens[0]).toEqual(expectedOutput(request));
+  await replica.close();
+});
+
+test("closing ends what still runs", async () => {
+  const replica = await startReplica({ fake: { cost: { ...FAKE.cost, stepMs: 1 } } });
+  const running = collect(replica.generate(innocent(1)[0]!, never)).catch((error: unknown) => error);
+  await until(() => replica.stats().running === 1);
+  await replica.close();
+  expect(await running).toMatchObject({ code: "unavailable" });
+});
