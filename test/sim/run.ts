@@ -13,7 +13,14 @@ function flag(name: string, value: number): number {
 const one = flag("seed", -1);
 const first = one >= 0 ? one : flag("first", 1);
 const count = one >= 0 ? 1 : flag("seeds", 200);
-const total: SimResult = { steps: 0, tokens: 0, preemptions: 0, cachedTokens: 0, acceptedDrafts: 0, faults: 0 };
+const total: { -readonly [Name in keyof SimResult]: number } = {
+  steps: 0,
+  tokens: 0,
+  preemptions: 0,
+  cachedTokens: 0,
+  acceptedDrafts: 0,
+  faults: 0,
+};
 const startMs = performance.now();
 let failed = 0;
 for (let seed = first; seed < first + count; seed++) {

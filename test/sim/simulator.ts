@@ -181,6 +181,9 @@ class Simulation {
       throw new Error("sequences are left over");
     }
     scheduler.queue.dropEmptyClasses();
-    if (scheduler.queue.classes.length + scheduler.trials.length !== 0) throw new Error(`the queue is not empty: ${scheduler.queue.classes.length} classes, ${scheduler.trials.length} trials`);
+    if (scheduler.queue.classes.length + scheduler.trials.length !== 0)
+      throw new Error(
+        `the queue is not empty: ${scheduler.queue.classes.length} classes, ${scheduler.trials.length} trials`,
+      );
   }
 }
