@@ -175,8 +175,9 @@ int64_t cpu_features() {
   return features;
 }
 
+// Of those with matrix kernels: AMX and NEON are not among them yet, so nothing chooses them by itself.
 int32_t best_isa() {
-  for (int32_t isa : {SL_ISA_AMX, SL_ISA_AVX512, SL_ISA_AVX2, SL_ISA_NEON}) {
+  for (int32_t isa : {SL_ISA_AVX512, SL_ISA_AVX2}) {
     if (available(isa)) return isa;
   }
   return SL_ISA_PORTABLE;
