@@ -1,4 +1,4 @@
-import { type KvDtype, resultWords, type WeightFormat } from "../../src/backend/abi.ts";
+import { type Isa, type KvDtype, resultWords, type WeightFormat } from "../../src/backend/abi.ts";
 import type { SlotParams } from "../../src/backend/backend.ts";
 import { locateLibrary } from "../../src/backend/library.ts";
 import { createNativeEngine, type NativeBackend } from "../../src/backend/native-backend.ts";
@@ -49,9 +49,14 @@ export class NativeRunner implements Disposable {
 
   static async open(
     plan: LoadPlan,
-    { weights, kv, maxModelLen }: { weights: WeightFormat; kv: KvDtype; maxModelLen: number },
+    { weights, kv, maxModelLen, isa = "auto" }: { weights: WeightFormat; kv: KvDtype; maxModelLen: number; isa?: Isa },
   ): Promise<NativeRunner> {
-    const model = loadNativeModel(plan, { libraryPath: await locateLibrary(), weightFormat: weights, numThreads: 2 });
+    const model = loadNativeModel(plan, {
+      libraryPath: await locateLibrary(),
+      weightFormat: weights,
+      isa,
+      numThreads: 2,
+    });
     return new NativeRunner(model, maxModelLen, kv);
   }
 
