@@ -43,7 +43,10 @@ export interface BenchObserver {
   onPrepare(message: string): void;
   /** A few times a second during a slice; `total` is infinite where only time ends it. */
   onProgress(cell: Cell, endpoint: string, done: number, total: number, live: LiveFigures): void;
-  onSliceEnd(cell: Cell, endpoint: string, results: RunResults): void;
+  /** Awaited before the first request of a slice. */
+  onSliceStart?(cell: Cell, endpoint: string, round: number): Promise<void>;
+  /** Awaited when no request of the slice runs any more; its records are in the results. */
+  onSliceEnd(cell: Cell, endpoint: string, results: RunResults): Promise<void> | void;
 }
 
 const PROGRESS_MS = 200;
@@ -138,6 +141,7 @@ async function runTurn(
   const to = Math.floor((sessions * (round + 1)) / plan.rounds);
   if (from === to) return;
   const total = sessions === LIMITS.maxBenchRequests ? Number.POSITIVE_INFINITY : to - from;
+  await observer.onSliceStart?.(cell, label, round);
   const log = new RequestLog(clock.nowMs());
   const context = contextOf(plan, target, cell.index, log, clock, signal);
   target.client.onChunks = (count) => {
@@ -164,7 +168,7 @@ async function runTurn(
   clearInterval(progress);
   results.slices.push({ endpoint: label, cell: cell.index, elapsedMs, gaveUp, overhead });
   for (const record of log.records) results.records.push(record);
-  observer.onSliceEnd(cell, label, results);
+  await observer.onSliceEnd(cell, label, results);
 }
 
 function contextOf(

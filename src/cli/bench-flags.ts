@@ -50,6 +50,9 @@ export const BENCH_FLAGS = {
     details: { help: "print every figure and how it is defined" },
     compare: { help: "compare two files of --output, with confidence intervals: --compare A.json B.json" },
   },
+  Profile: {
+    "chrome-trace": { hint: "FILE", help: "what each request did, for ui.perfetto.dev or chrome://tracing" },
+  },
 } as const satisfies Record<string, Record<string, Flag>>;
 
 type Sections = typeof BENCH_FLAGS;

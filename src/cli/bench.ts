@@ -45,6 +45,7 @@ export const benchCommand: Command = {
     }
     const flags = splitBenchFlags(argv);
     const { settings, positionals } = loadSettings(flags.rest);
+    if (flags.has("chrome-trace")) throw new CliError("--chrome-trace is an option of scalellm profile", 2);
     if (flags.has("compare")) return compare(positionals);
     return measure(flags, settings, positionals);
   },

@@ -1,5 +1,6 @@
 import type { Endpoint } from "../bench/types.ts";
 import type { Settings } from "../config/options.ts";
+import type { ServerHooks } from "./start-server.ts";
 
 /** A server of this process alone: a free loopback port behind a random key. */
 export interface PrivateServer {
@@ -9,18 +10,12 @@ export interface PrivateServer {
 }
 
 /** Starts a server with the settings' model and waits until it answers. Throws CliError when it can't be loaded. */
-export async function startPrivateServer(settings: Settings): Promise<PrivateServer> {
+export async function startPrivateServer(settings: Settings, hooks: ServerHooks = {}): Promise<PrivateServer> {
   // Loaded here: measuring a URL needs no engine.
   const { startServer } = await import("./start-server.ts");
   const apiKey = crypto.randomUUID();
-  const server = await startServer({
-    ...settings,
-    host: "127.0.0.1",
-    port: 0,
-    grpc: false,
-    apiKey: [apiKey],
-    logLevel: "warn",
-  });
+  const own = { host: "127.0.0.1", port: 0, grpc: false, apiKey: [apiKey], logLevel: "warn" } as const;
+  const server = await startServer({ ...settings, ...own }, hooks);
   const { name } = await server.ready;
   return {
     endpoint: { label: name, baseUrl: new URL("/v1", server.url), model: name },

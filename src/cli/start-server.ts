@@ -15,6 +15,7 @@ import { createLogger, type Logger } from "../metrics/logger.ts";
 import { ServerMetrics } from "../metrics/server-metrics.ts";
 import type { OpenedModel } from "../model/spec.ts";
 import { LocalReplica } from "../replica/local.ts";
+import type { TextService } from "../text/text-service.ts";
 import { createTextService } from "../text/worker-text-service.ts";
 import { CliError } from "./command.ts";
 import { resolveModel } from "./resolve-model.ts";
@@ -38,7 +39,17 @@ export interface RunningServer {
   stop(graceful: boolean): Promise<void>;
 }
 
+/** The seams of a loaded model's way through the server. */
+export interface ServerParts {
+  readonly authentication: Authentication;
+  readonly text: TextService;
+  readonly replica: LocalReplica;
+  readonly libraryPath: string;
+}
+
 export interface ServerHooks {
+  /** Called before the model takes its first request; `profile` measures there. */
+  onParts?: (parts: ServerParts) => void;
   /** The replica met a fault that only a new process cures. */
   onFatal?: (error: Error) => void;
 }
@@ -83,7 +94,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
     await http.stop({ graceful: false });
     throw bindError(error, settings.host, settings.grpcPort, "--grpc-port", "--no-grpc");
   }
-  const loading = loadModel(settings, gateway, logger, hooks);
+  const loading = loadModel(settings, gateway, authentication, logger, hooks);
   // The caller awaits it; a rejection before that must not end the process.
   loading.catch(() => {});
   return {
@@ -102,6 +113,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
 async function loadModel(
   settings: Settings,
   gateway: Gateway,
+  authentication: Authentication,
   logger: Logger,
   hooks: ServerHooks,
 ): Promise<ReadyModel> {
@@ -126,6 +138,7 @@ async function loadModel(
       hooks.onFatal?.(error);
     },
   });
+  hooks.onParts?.({ authentication, text: await text, replica, libraryPath });
   gateway.add(
     {
       name,
