@@ -108,3 +108,12 @@ format: $(DEPS) ## Format all code
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf build dist
+
+# ------------------------------------------------------------------------------------------------ measurements
+.PHONY: bench-quality
+bench-quality: build/libscalellm_cpu.so $(DEPS) ## How far the served precision is from float32, over every reference position
+	$(BUN) bench/quality.ts
+
+.PHONY: bench-startup
+bench-startup: build ## Time from start to ready, and memory
+	$(BUN) bench/startup.ts
