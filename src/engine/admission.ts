@@ -22,7 +22,7 @@ export class Admission {
     for (const group of queue.classes) {
       const least = running.leastUrgent();
       if (!least || least.group.priority <= group.priority) return;
-      const sequence = group.mostOwed(0)?.peek();
+      const sequence = group.nextLane(0, true)?.peek();
       if (!sequence) continue;
       this.#makeRoom(sequence);
       return;

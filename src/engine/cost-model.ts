@@ -36,12 +36,12 @@ export class CostModel {
 
   /**
    * Prefill tokens that fit into `budgetMs` beside `numDecodes` decodes, by the mean and two deviations; may be zero or
-   * less. `numContext` is what the decodes attend to.
+   * less. `numContext` is what the decodes attend to, `prefillContext` what each prefill token does.
    */
-  prefillTokensWithin(budgetMs: number, numDecodes: number, numContext: number): number {
+  prefillTokensWithin(budgetMs: number, numDecodes: number, numContext: number, prefillContext: number): number {
     const left = budgetMs - this.predictMs(numDecodes, 0, numContext) - 2 * this.deviationMs;
     // A cost of nothing a token would make chunks unbounded on noise.
-    const perToken = Math.max(this.#weights[2]!, 1e-6);
+    const perToken = Math.max(this.#weights[2]! + (this.#weights[3]! * prefillContext) / 1000, 1e-6);
     return Math.floor(left / perToken);
   }
 

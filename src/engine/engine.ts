@@ -15,6 +15,12 @@ import { StepWriter } from "./step-writer.ts";
 import { TenantAccounts } from "./tenant-accounts.ts";
 import { Throughput } from "./throughput.ts";
 
+/** Steps seen before their predicted time is relied on. */
+const MIN_SAMPLES = 32;
+/** How long before the end of a step the next is decided: time to plan, pack and submit it, and to be woken late. */
+const LEAD_MS = 1.5;
+const LEAD_SHARE = 0.1;
+
 /**
  * The engine: requests in, one message a step out. runOnce() does one turn of
  *
@@ -143,6 +149,19 @@ export class Engine {
     }
     this.#flush();
     return true;
+  }
+
+  /**
+   * Time, on the clock, until which the next turn can wait while a step computes: what arrives by then is still in the
+   * next step. Now, when there is no step to wait for or its time is not yet known.
+   */
+  get decideByMs(): number {
+    const plan = this.#inFlight;
+    const { costs } = this.scheduler;
+    if (!plan || costs.numSamples < MIN_SAMPLES) return 0;
+    const ms = costs.predictMs(plan.numDecodes, plan.numPrefill, plan.numContext);
+    const leadMs = LEAD_MS + LEAD_SHARE * ms + 2 * costs.deviationMs;
+    return Math.max(plan.submittedMs, this.#lastDoneMs) + ms - leadMs;
   }
 
   /** Throws unless the KV blocks' books are right. For tests, between turns. */

@@ -1,9 +1,6 @@
 import type { Sequence } from "./sequence.ts";
 import type { TenantAccount } from "./tenant-accounts.ts";
 
-/** Tokens a tenant gains a round. Large beside a block, so that a prompt is rarely split between rounds. */
-const QUANTUM_TOKENS = 512;
-
 /** Waiting sequences of one tenant in one lane, in order of arrival: a linked list, so that an abort costs O(1). */
 class TenantQueue {
   readonly account: TenantAccount;
@@ -39,19 +36,22 @@ class TenantQueue {
 
 /**
  * Waiting prefills of similar length, shared among tenants by deficit round robin. Lanes share the prefill budget of a
- * priority class by credit, so that long prompts cannot hold up short ones, nor the reverse: see lane-share.ts.
+ * priority class by credit, so that long prompts cannot hold up short ones, nor the reverse: see priority-class.ts.
  */
 export class Lane {
   readonly index: number;
-  /** Tokens that this lane is owed, see lane-share.ts. */
+  /** Tokens that this lane is owed, see priority-class.ts. */
   credit = 0;
   /** Admitted sequences whose prefill is not done, in order of admission. At most one is partly computed, save after faults. */
   readonly active: Sequence[] = [];
   readonly #queues: TenantQueue[] = [];
+  readonly exempt: boolean;
   #turn = 0;
 
-  constructor(index: number) {
+  /** `exempt`: its sequences go whatever their tenants have used. */
+  constructor(index: number, exempt: boolean) {
     this.index = index;
+    this.exempt = exempt;
   }
 
   get isEmpty(): boolean {
@@ -78,24 +78,28 @@ export class Lane {
     if (this.#turn >= this.#queues.length) this.#turn = 0;
   }
 
-  /** Who is next: the first sequence of the next tenant, in turn, with a positive deficit. */
+  /** Who is next: the first sequence of the next tenant, in turn, that has a positive deficit; undefined: nobody has. */
   peek(): Sequence | undefined {
     const queues = this.#queues;
-    if (queues.length === 0) return undefined;
-    let best = Number.NEGATIVE_INFINITY;
     for (let i = 0; i < queues.length; i++) {
       const at = (this.#turn + i) % queues.length;
-      const { deficit } = queues[at]!.account;
-      if (deficit > 0) {
-        this.#turn = at;
-        return queues[at]!.head;
-      }
-      if (deficit > best) best = deficit;
+      const queue = queues[at]!;
+      if (queue.account.deficit <= 0 && !this.exempt) continue;
+      this.#turn = at;
+      return queue.head;
     }
-    // Nobody has anything left: as many rounds at once as it takes for the first to have.
-    const gain = QUANTUM_TOKENS * Math.ceil((1 - best) / QUANTUM_TOKENS);
-    for (const { account } of queues) account.deficit = Math.min(QUANTUM_TOKENS, account.deficit + gain);
-    return this.peek();
+    return undefined;
+  }
+
+  /** The most that any of its tenants has left; -Infinity when nobody waits. */
+  bestDeficit(): number {
+    let best = Number.NEGATIVE_INFINITY;
+    for (const { account } of this.#queues) if (account.deficit > best) best = account.deficit;
+    return best;
+  }
+
+  accounts(): TenantAccount[] {
+    return this.#queues.map(({ account }) => account);
   }
 
   /** Removes a sequence whose prefill is done or that lost its blocks. */

@@ -19,13 +19,13 @@ export class Mailbox<T> {
     return receiveMessageOnPort(this.#port)?.message as T | undefined;
   }
 
-  /** Blocks the thread until there is a message, and takes it. */
-  wait(): T {
+  /** Blocks the thread until there is a message, and takes it; undefined when none came for timeoutMs. */
+  wait(timeoutMs: number): T | undefined {
     for (;;) {
       const seen = Atomics.load(this.#wake, 0);
       const message = this.poll();
-      if (message !== undefined) return message;
-      Atomics.wait(this.#wake, 0, seen);
+      if (message !== undefined || timeoutMs <= 0) return message;
+      if (Atomics.wait(this.#wake, 0, seen, timeoutMs) === "timed-out") return this.poll();
     }
   }
 }

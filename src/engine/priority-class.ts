@@ -10,6 +10,9 @@ const LANE_LIMITS_TOKENS = [256, 2048, Number.POSITIVE_INFINITY] as const;
  */
 const MAX_CREDIT_TOKENS = 2048;
 
+/** Tokens a tenant gains a round. Large beside a block, so that rounds are few. */
+const QUANTUM_TOKENS = 512;
+
 /**
  * The prefills of one priority, in lanes by length. Whatever is computed is owed in equal parts to all lanes and charged
  * to the one that had it; the lane that is owed most goes first. So a lane with little to do goes first whenever it has
@@ -19,8 +22,8 @@ const MAX_CREDIT_TOKENS = 2048;
 export class PriorityClass {
   readonly priority: number;
   /** Sequences that lost their blocks go before everything else of their class. */
-  readonly resumed = new Lane(0);
-  readonly lanes: readonly Lane[] = [this.resumed, ...LANE_LIMITS_TOKENS.map((_, i) => new Lane(i + 1))];
+  readonly resumed = new Lane(0, true);
+  readonly lanes: readonly Lane[] = [this.resumed, ...LANE_LIMITS_TOKENS.map((_, i) => new Lane(i + 1, false))];
 
   constructor(priority: number) {
     this.priority = priority;
@@ -39,14 +42,28 @@ export class PriorityClass {
     return this.lanes[sequence.lane]!;
   }
 
-  /** The lane that is owed most among those with work that `blocked` (a bit a lane) does not exclude. */
-  mostOwed(blocked: number): Lane | undefined {
+  /**
+   * The lane that goes on now: the one owed most among those that have a sequence to go on with or, where `mayAdmit`,
+   * one to admit, and which `blocked` (a bit a lane) does not exclude.
+   */
+  nextLane(blocked: number, mayAdmit: boolean): Lane | undefined {
+    if (mayAdmit) this.#beginRound();
     let most: Lane | undefined;
     for (const lane of this.lanes) {
-      if (lane.isEmpty || blocked & (1 << lane.index)) continue;
-      if (!most || lane.credit > most.credit) most = lane;
+      if (blocked & (1 << lane.index) || (most && lane.credit <= most.credit)) continue;
+      if (lane.active.length > 0 || (mayAdmit && lane.peek())) most = lane;
     }
     return most;
+  }
+
+  /** When no tenant that waits has anything left: as many rounds at once as it takes for the first to have something. */
+  #beginRound(): void {
+    let best = Number.NEGATIVE_INFINITY;
+    for (const lane of this.lanes) best = Math.max(best, lane.bestDeficit());
+    if (best > 0 || best === Number.NEGATIVE_INFINITY) return;
+    const gain = QUANTUM_TOKENS * Math.ceil((1 - best) / QUANTUM_TOKENS);
+    const accounts = new Set(this.lanes.flatMap((lane) => lane.accounts()));
+    for (const account of accounts) account.deficit = Math.min(QUANTUM_TOKENS, account.deficit + gain);
   }
 
   charge(lane: Lane, numTokens: number): void {

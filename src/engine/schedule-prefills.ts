@@ -4,6 +4,9 @@ import type { Scheduler } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StepPlan } from "./step-plan.ts";
 
+/** Part of the ITL target that a step is planned to take: the target is for the slow ones, not for the mean. */
+const AIM = 0.9;
+
 /** Plans prefill chunks in what the decodes left of the step: by priority, then by the lane that is owed most. */
 export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Sequence): void {
   let budget = chunkBudget(scheduler, plan);
@@ -11,7 +14,7 @@ export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Se
   for (const group of scheduler.queue.classes) {
     // Lanes that can do nothing more in this step, a bit each.
     let blocked = 0;
-    for (let lane = group.mostOwed(blocked); lane && budget > 0; lane = group.mostOwed(blocked)) {
+    for (let lane = group.nextLane(blocked, mayAdmit); lane && budget > 0; lane = group.nextLane(blocked, mayAdmit)) {
       const sequence = lane.active.find((candidate) => !only || candidate === only);
       if (sequence) {
         const count = planChunk(scheduler, plan, group, lane, sequence, budget);
@@ -31,14 +34,17 @@ export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Se
 }
 
 /**
- * Prefill tokens of this step. While streams run, what keeps the step under the ITL target; always at least a block, so
- * that prompts go on whatever the load.
+ * Prefill tokens of this step: what keeps it under the ITL target, for the streams that run and for whoever arrives
+ * while it computes; always at least a block, so that prompts go on whatever the load.
  */
 function chunkBudget(scheduler: Scheduler, plan: StepPlan): number {
   const room = scheduler.maxTokens - plan.numTokens;
   const { itlTargetMs } = scheduler.options;
-  if (itlTargetMs === 0 || plan.numDecodes === 0) return room;
-  const within = scheduler.costs.prefillTokensWithin(itlTargetMs, plan.numDecodes, plan.numContext);
+  if (itlTargetMs === 0) return room;
+  let context = 0;
+  for (const sequence of scheduler.running.prefilling) context = Math.max(context, sequence.numScheduled);
+  const budgetMs = itlTargetMs * AIM;
+  const within = scheduler.costs.prefillTokensWithin(budgetMs, plan.numDecodes, plan.numContext, context);
   return Math.min(room, Math.max(within, scheduler.info.blockSize));
 }
 

@@ -35,25 +35,30 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
   }
 };
 
-/** Takes messages between steps and sleeps while there is nothing to compute. */
+/**
+ * Takes messages between steps and sleeps while there is nothing to compute. While a step computes the next one is
+ * decided as late as it may be, so that who arrives meanwhile is in it.
+ */
 function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>): void {
   let busy = false;
   for (;;) {
-    for (let message = busy ? mailbox.poll() : mailbox.wait(); message; message = mailbox.poll()) {
-      switch (message.type) {
-        case "add":
-          engine.add(message);
-          break;
-        case "abort":
-          engine.abort(message.id);
-          break;
-        case "profile":
-          post({ type: "profile", profile: backend.profile(message.enable) });
-          break;
-        case "close":
-          return;
-      }
+    const patienceMs = busy ? engine.decideByMs - systemClock.nowMs() : Number.POSITIVE_INFINITY;
+    const message = mailbox.wait(patienceMs);
+    switch (message?.type) {
+      case "add":
+        engine.add(message);
+        busy = true;
+        continue;
+      case "abort":
+        engine.abort(message.id);
+        continue;
+      case "profile":
+        post({ type: "profile", profile: backend.profile(message.enable) });
+        continue;
+      case "close":
+        return;
+      case undefined:
+        busy = engine.runOnce();
     }
-    busy = engine.runOnce();
   }
 }

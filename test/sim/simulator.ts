@@ -71,13 +71,18 @@ class Simulation {
       while (arrivals.length > 0 && arrivals[0]!.atMs <= this.#clock.ms) this.#arrive(arrivals.shift()!, aborts);
       for (const abort of aborts)
         if (abort.atMs <= this.#clock.ms) for (const id of abort.ids.splice(0)) this.#abort(id);
+      // As the Worker does: the next step is decided as late as it may be.
+      const nextMs = Math.min(arrivals[0]?.atMs ?? Number.POSITIVE_INFINITY, ...aborts.map(({ atMs }) => atMs));
+      if (this.#clock.ms < Math.min(this.#engine.decideByMs, nextMs)) {
+        this.#clock.sleepUntil(Math.min(this.#engine.decideByMs, nextMs));
+        continue;
+      }
       const busy = this.#engine.runOnce();
       this.#engine.checkInvariants();
       if (++turns > mostTurns) throw new Error(`not done after ${turns} turns`);
       if (busy) continue;
-      const next = arrivals[0];
-      if (!next) break;
-      this.#clock.sleepUntil(next.atMs);
+      if (arrivals.length === 0) break;
+      this.#clock.sleepUntil(arrivals[0]!.atMs);
     }
     this.#checkEnd();
     const { stats } = this.#engine;
