@@ -4,7 +4,8 @@
 //
 // One token: bytes of weights a second as a share of the read bandwidth; every shape runs over copies that exceed the
 // caches, a barrier after each, as layers follow each other. Many tokens: multiply-adds a second as a share of the
-// instruction set's int8 peak. Times are the best of all rounds, so that neighbours on the machine matter little.
+// instruction set's int8 peak. Samples are about a millisecond long, shorter than a time slice, and the best of all
+// rounds counts, so that neighbours on the machine matter little.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -42,6 +43,9 @@ const Shape kShapes[] = {
 const int64_t kTokens[] = {1, 4, 16, 64, 512};
 constexpr int64_t kMaxTokens = 512;
 constexpr int64_t kCopyBytes = int64_t{100} << 20;
+constexpr int64_t kSampleBytes = 24 << 20;  // of weights read
+constexpr int64_t kSampleMacs = 200'000'000;
+constexpr int kSamples = 12;  // a round
 
 std::vector<uint8_t> random_weights(const Shape& shape, int64_t rows, std::mt19937& next) {
   std::vector<uint8_t> out(size_t(stored_bytes(shape.dtype, shape.cols) * rows));
@@ -57,6 +61,7 @@ struct Bench {
   const Shape* shape;
   std::vector<std::unique_ptr<Linear>> copies;
   int64_t macs = 0;  // a token
+  size_t next = 0;   // copy that the next sample starts with
   double best[std::size(kTokens)];
 };
 
@@ -85,12 +90,16 @@ Bench make_bench(const Shape& shape, int32_t isa, Team& team, std::mt19937& next
   return bench;
 }
 
-// Seconds of one product of `tokens` tokens, averaged over `count` copies in one run.
-double time_products(const Bench& bench, Team& team, int64_t tokens, size_t count, const uint8_t* acts, float* y) {
+// Seconds of one product of `tokens` tokens, averaged over a few copies in one run.
+double time_products(Bench& bench, Team& team, int64_t tokens, const uint8_t* acts, float* y) {
+  const int64_t by_bytes = kSampleBytes / bench.copies[0]->weight_bytes();
+  const int64_t count = std::max<int64_t>(1, std::min(by_bytes, kSampleMacs / (bench.macs * tokens)));
+  const size_t first = bench.next;
+  bench.next = (first + size_t(count)) % bench.copies.size();
   const auto start = Clock::now();
   team.run([&](Member& member) {
-    for (size_t i = 0; i < count; ++i) {
-      const Linear& linear = *bench.copies[i % bench.copies.size()];
+    for (int64_t i = 0; i < count; ++i) {
+      const Linear& linear = *bench.copies[(first + size_t(i)) % bench.copies.size()];
       linear.run(member, acts, tokens, y, linear.rows(), Store::kAssign, nullptr);
       member.barrier();
     }
@@ -110,6 +119,7 @@ int main(int argc, char** argv) {
   for (const Shape& shape : kShapes) benches.push_back(make_bench(shape, isa, team, next));
 
   WeightBuffer acts(kMaxTokens * 1536 * 4), y(size_t{kMaxTokens} * 49152 * 4);
+  float* out = reinterpret_cast<float*>(y.data());
   std::vector<float> x(1536);
   for (auto& value : x) value = std::normal_distribution<float>()(next);
   sl_limits limits = {};
@@ -124,10 +134,9 @@ int main(int argc, char** argv) {
       }
       for (size_t i = 0; i < std::size(kTokens); ++i) {
         const int64_t tokens = kTokens[i];
-        const size_t few = size_t(std::max<int64_t>(1, 3'000'000'000 / (bench.macs * tokens)));
-        const size_t count = tokens == 1 ? bench.copies.size() : std::min(few, bench.copies.size());
-        bench.best[i] = std::min(
-            bench.best[i], time_products(bench, team, tokens, count, acts.data(), reinterpret_cast<float*>(y.data())));
+        for (int sample = 0; sample < kSamples; ++sample) {
+          bench.best[i] = std::min(bench.best[i], time_products(bench, team, tokens, acts.data(), out));
+        }
       }
     }
   }

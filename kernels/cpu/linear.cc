@@ -210,6 +210,7 @@ class PanelLinear final : public Linear {
     target.y += panel.row;
     target.rows = panel.rows;
     if (target.bias) target.bias += panel.row;
+    for (int i = 0; i < count; ++i) __builtin_prefetch(target.y + i * target.stride, 1);
     panel.multiply(panel.data, cols_, acts, count, products[0]);
     if (!gated_) return kernels_.store(products[0], count, target);
     const Panel& up = panels_[size_t(unit + units_)];
