@@ -44,10 +44,10 @@ static inline int64_t partial_floats(int32_t head_dim) {
   return kPartialValues + (head_dim + 15) / 16 * 16;
 }
 
-// Queries with these rows, two partial results a row, a tile of scores, and for blocks under 16 tokens a tile of K and
-// V and its scales put together from several blocks.
+// Queries with these rows, two partial results a row, a tile of scores, for blocks under 16 tokens a tile of K and V
+// and its scales put together from several blocks, and a tile widened to float32.
 static inline int64_t attend_scratch_floats(int32_t head_dim) {
-  return kMaxAttendRows * (3 * partial_floats(head_dim) + kTile) + kTile * (2 * partial_floats(head_dim) + 2);
+  return kMaxAttendRows * (3 * partial_floats(head_dim) + kTile) + kTile * (4 * partial_floats(head_dim) + 2);
 }
 
 }  // namespace scalellm

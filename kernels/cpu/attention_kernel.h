@@ -11,30 +11,38 @@
 
 namespace scalellm::SL_VEC {
 
-// Register blocks: rows at once, groups of 16 positions at once in scores, vectors of values at once.
+// Register blocks: rows at once, groups of 16 positions at once in scores, vectors of values at once. From kWidenRows
+// on a tile is widened to float32 once instead of in every register block.
 #if defined(SL_VEC_AVX512)
-constexpr int kRows = 6, kGroups = 4, kValues = 4;
+constexpr int kRows = 6, kGroups = 4, kValues = 4, kWidenRows = kMaxAttendRows + 1;
 #elif defined(SL_VEC_AVX2) || defined(SL_VEC_NEON)
-constexpr int kRows = 3, kGroups = 2, kValues = 2;
+constexpr int kRows = 6, kGroups = 1, kValues = 1, kWidenRows = 2 * kRows;
 #else
-constexpr int kRows = 2, kGroups = 1, kValues = 1;
+constexpr int kRows = 2, kGroups = 1, kValues = 1, kWidenRows = 1;
 #endif
 constexpr int kTileGroups = kTile / kLanes;
 constexpr float kNoScore = -1e30f;  // the state before the first visible position; finite, so that differences are too
 
 struct StoredF32 {
+  using Widened = StoredF32;
   using T = float;
   static constexpr bool kScaled = false;
   SL_INLINE V load(const T* p) { return SL_VEC::load(p); }
   SL_INLINE void store(T* p, V x) { SL_VEC::store(p, x); }
 };
+// float32 widened from a type with scales.
+struct WidenedInt8 : StoredF32 {
+  static constexpr bool kScaled = true;
+};
 struct StoredF16 {
+  using Widened = StoredF32;
   using T = uint16_t;
   static constexpr bool kScaled = false;
   SL_INLINE V load(const T* p) { return load_f16(p); }
   SL_INLINE void store(T* p, V x) { store_f16(p, x); }
 };
 struct StoredBf16 {
+  using Widened = StoredF32;
   using T = uint16_t;
   static constexpr bool kScaled = false;
   SL_INLINE V load(const T* p) { return load_bf16(p); }
@@ -45,6 +53,7 @@ struct StoredBf16 {
   }
 };
 struct StoredInt8 {
+  using Widened = WidenedInt8;
   using T = int8_t;
   static constexpr bool kScaled = true;
   SL_INLINE V load(const T* p) { return load_i8(p); }
@@ -275,28 +284,56 @@ SL_INLINE void finish(const float* state, int head_dim, float* out) {
   }
 }
 
+// The same tile in float32, which changes no result: widening is exact.
+template <class E>
+Tile<typename E::Widened> widen(const Tile<E>& tile, int head_dim, int padded_dim, float* scratch) {
+  Tile<typename E::Widened> out;
+  for (int g = 0; g < kTileGroups; ++g) {
+    out.k[g] = out.v[g] = nullptr;
+    if (!tile.k[g]) continue;
+    float* const k = scratch + g * kLanes * padded_dim;
+    float* const v = k + kTile * padded_dim;
+    for (int i = 0; i < head_dim * kLanes; i += kLanes) store(k + i, E::load(tile.k[g] + i));
+    for (int i = 0; i < padded_dim * kLanes; i += kLanes) store(v + i, E::load(tile.v[g] + i));
+    out.k[g] = k;
+    out.v[g] = v;
+    out.k_scale[g] = tile.k_scale[g];
+    out.v_scale[g] = tile.v_scale[g];
+  }
+  return out;
+}
+
+// Advances all rows over the tile at absolute position `start`.
+template <class E>
+void advance_tile(const AttendArgs& a, const Tile<E>& tile, int start, const Rows& rows, float* scores) {
+  const int num_rows = a.num_queries * a.num_heads;
+  for (int row = 0; row < num_rows; row += kRows) {
+    const int count = smaller(kRows, num_rows - row);
+    int begin[kRows], end[kRows];
+    for (int r = 0; r < count; ++r) {
+      const int query = (row + r) / a.num_heads;
+      begin[r] = first_visible(a, query) - start;
+      end[r] = a.positions[query] + 1 - start;
+    }
+    const int from = larger(0, begin[0]), to = smaller(kTile, end[count - 1]);
+    if (from < to) advance_rows<E>(count, tile, begin, end, from, to, row, rows, scores);
+  }
+}
+
 // One segment's tiles for all rows.
 template <class E>
 void attend_segment(const AttendArgs& a, int segment, const Rows& rows, float* scores, float* joined) {
-  const int num_rows = a.num_queries * a.num_heads;
   const int lowest = first_visible(a, 0), highest = a.positions[a.num_queries - 1] + 1;
   const int begin = larger(segment * kSegment, lowest / kTile * kTile),
             end = smaller((segment + 1) * kSegment, highest);
+  float* const widened = joined + kTile * (2 * rows.padded_dim + 2);
   for (int start = begin; start < end; start += kTile) {
     Tile<E> tile;
-    const int from = larger(0, lowest - start), to = smaller(kTile, highest - start);
-    locate<E>(a, start, from, to, joined, &tile);
-    for (int row = 0; row < num_rows; row += kRows) {
-      const int count = smaller(kRows, num_rows - row);
-      int row_begin[kRows], row_end[kRows];
-      for (int r = 0; r < count; ++r) {
-        const int query = (row + r) / a.num_heads;
-        row_begin[r] = first_visible(a, query) - start;
-        row_end[r] = a.positions[query] + 1 - start;
-      }
-      const int block_from = larger(0, row_begin[0]), block_to = smaller(kTile, row_end[count - 1]);
-      if (block_from >= block_to) continue;
-      advance_rows<E>(count, tile, row_begin, row_end, block_from, block_to, row, rows, scores);
+    locate<E>(a, start, larger(0, lowest - start), smaller(kTile, highest - start), joined, &tile);
+    if (sizeof(typename E::T) < sizeof(float) && a.num_queries * a.num_heads >= kWidenRows) {
+      advance_tile(a, widen(tile, rows.head_dim, rows.padded_dim, widened), start, rows, scores);
+    } else {
+      advance_tile(a, tile, start, rows, scores);
     }
   }
 }

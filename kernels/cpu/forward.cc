@@ -31,6 +31,7 @@ int64_t widest_acts(const sl_model& model) {
 
 Forward::Scratch::Scratch(const sl_model& model, int64_t act_bytes)
     : row(std::max({model.hidden_size, model.q_size(), model.num_experts})),
+      queries(model.q_size() / model.num_kv_heads),
       merge(partial_floats(model.head_dim)),
       attend(attend_scratch_floats(model.head_dim)),
       acts(kAlone * act_bytes),
@@ -76,7 +77,8 @@ int64_t Forward::workspace_bytes() const {
                   partials_.bytes() + inner_.bytes() + acts_.bytes() + router_acts_.bytes() + router_logits_.bytes() +
                   chosen_.bytes() + chosen_weights_.bytes() + expert_out_.bytes() + row_x_.bytes() + logits_.bytes();
   for (const Scratch& s : scratch_) {
-    total += s.row.bytes() + s.merge.bytes() + s.attend.bytes() + s.acts.bytes() + s.sampler.bytes();
+    total +=
+        s.row.bytes() + s.queries.bytes() + s.merge.bytes() + s.attend.bytes() + s.acts.bytes() + s.sampler.bytes();
   }
   return total;
 }
@@ -162,15 +164,24 @@ void Forward::layer(Member& member, const Chunk& chunk, int32_t index) {
   layer.qkv->run(member, acts, chunk.size(), qkv_.data(), qkv_size, Store::kAssign, layer.qkv_bias.data());
   member.barrier();
   mark(member, SL_STAGE_QKV, *layer.qkv, chunk.size());
-  member.for_tiles(chunk.size(), [&](int64_t i) { rotate_and_store(chunk, index, static_cast<int32_t>(i)); });
-  member.barrier();
-  mark(member, SL_STAGE_ROPE_KV);
-
   const bool last = index + 1 == model_.num_layers;
   const AttendPlan& plan = last ? chunk.wanted : chunk.all;
   const int32_t count = static_cast<int32_t>(plan.tokens.size());
+  // A lone token per sequence is rotated and stored by the tile that attends for it, which saves a barrier.
+  const bool rotate_first = !chunk.decodes || count < chunk.size();
+  if (rotate_first) {
+    member.for_tiles(chunk.size(), [&](int64_t i) {
+      const int32_t token = static_cast<int32_t>(i);
+      float* q = qkv_.data() + i * qkv_size;
+      rotate(token, q, model_.num_heads, layer.q_norm);
+      rotate(token, q + model_.q_size(), model_.num_kv_heads, layer.k_norm);
+      for (int32_t h = 0; h < model_.num_kv_heads; ++h) store(chunk, index, token, h);
+    });
+    member.barrier();
+    mark(member, SL_STAGE_ROPE_KV);
+  }
   if (count == 0) return;
-  attend(member, plan, index);
+  attend(member, chunk, plan, index, rotate_first);
   const bool fewer = count < chunk.size();
   float* x = fewer ? wanted_x_.data() : x_.data();
   if (fewer) {
@@ -187,33 +198,29 @@ void Forward::layer(Member& member, const Chunk& chunk, int32_t index) {
   feed_forward(member, layer, x, count);
 }
 
-// q/k norms, rotation, and the write of K and V, for one token of the chunk.
-void Forward::rotate_and_store(const Chunk& chunk, int32_t index, int32_t token) {
-  const Layer& layer = model_.layers[static_cast<size_t>(index)];
+// The norm, where the model has one, and the rotation of some query or key heads of one token.
+void Forward::rotate(int32_t token, float* heads, int32_t count, const Buffer<float>& norm) {
   const Kernels& kernels = *model_.kernels;
   const int32_t dim = model_.head_dim, half = dim / 2;
-  float* q = qkv_.data() + int64_t{token} * model_.qkv_size();
-  float* k = q + model_.q_size();
-  const float* v = k + model_.kv_size();
-  const auto norm = [&](float* heads, int32_t count, const Buffer<float>& weight) {
-    if (weight.empty()) return;
-    for (int32_t h = 0; h < count; ++h, heads += dim) {
-      kernels.rms_norm(heads, weight.data(), model_.rms_norm_eps, dim, heads);
-    }
-  };
-  norm(q, model_.num_heads, layer.q_norm);
-  norm(k, model_.num_kv_heads, layer.k_norm);
-  kernels.rope(q, cos_.data() + token * half, sin_.data() + token * half, model_.num_heads + model_.num_kv_heads, dim);
-  const int32_t place = step_->slot_mapping[chunk.begin + token];
-  for (int32_t h = 0; h < model_.num_kv_heads; ++h) {
-    kernels.kv_write(cache_.layout(), cache_.head(index, place / block_size_, h), place % block_size_, k + h * dim,
-                     v + h * dim);
+  for (int32_t h = 0; h < count && !norm.empty(); ++h) {
+    kernels.rms_norm(heads + h * dim, norm.data(), model_.rms_norm_eps, dim, heads + h * dim);
   }
+  kernels.rope(heads, cos_.data() + token * half, sin_.data() + token * half, count, dim);
 }
 
-void Forward::attend(Member& member, const AttendPlan& plan, int32_t index) {
-  const int32_t kv_heads = model_.num_kv_heads, group = model_.num_heads / kv_heads;
-  const int64_t stride = partial_floats(model_.head_dim);
+// Writes a token's rotated key and its value of one KV head to the cache.
+void Forward::store(const Chunk& chunk, int32_t index, int32_t token, int32_t kv_head) {
+  const int32_t place = step_->slot_mapping[chunk.begin + token];
+  const float* k = qkv_.data() + int64_t{token} * model_.qkv_size() + model_.q_size() + kv_head * model_.head_dim;
+  model_.kernels->kv_write(cache_.layout(), cache_.head(index, place / block_size_, kv_head), place % block_size_, k,
+                           k + model_.kv_size());
+}
+
+void Forward::attend(Member& member, const Chunk& chunk, const AttendPlan& plan, int32_t index, bool rotated) {
+  const Layer& layer = model_.layers[static_cast<size_t>(index)];
+  const int32_t kv_heads = model_.num_kv_heads, group = model_.num_heads / kv_heads, dim = model_.head_dim;
+  const int64_t stride = partial_floats(dim);
+  Scratch& own = scratch(member);
   member.for_tiles(static_cast<int64_t>(plan.items.size()) * kv_heads, [&](int64_t i) {
     const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
     const int32_t kv_head = static_cast<int32_t>(i % kv_heads);
@@ -226,14 +233,26 @@ void Forward::attend(Member& member, const AttendPlan& plan, int32_t index) {
     args.num_queries = item.count;
     args.tokens = plan.tokens.data() + item.first;
     args.positions = plan.positions.data() + item.first;
-    args.window = model_.layers[static_cast<size_t>(index)].window;
+    args.window = layer.window;
     args.segment = item.segment;
-    args.q = qkv_.data() + kv_head * group * model_.head_dim;
+    args.q = qkv_.data() + kv_head * group * dim;
     args.q_stride = model_.qkv_size();
-    args.out = attention_.data() + kv_head * group * model_.head_dim;
+    args.out = attention_.data() + kv_head * group * dim;
     args.out_stride = model_.q_size();
     args.partials = partials_.data() + (item.partial_row + kv_head * item.head_rows) * stride;
-    args.scratch = scratch(member).attend.data();
+    args.scratch = own.attend.data();
+    if (!rotated) {
+      const int32_t token = args.tokens[0];
+      std::copy_n(args.q + token * args.q_stride, group * dim, own.queries.data());
+      rotate(token, own.queries.data(), group, layer.q_norm);
+      args.q = own.queries.data();
+      args.q_stride = 0;
+      // Only the tile with the token's own position reads its key.
+      if (item.segment < 0 || item.segment == args.positions[0] / kSegment) {
+        rotate(token, qkv_.data() + token * model_.qkv_size() + model_.q_size() + kv_head * dim, 1, layer.k_norm);
+        store(chunk, index, token, kv_head);
+      }
+    }
     model_.kernels->attend(args);
   });
   member.barrier();

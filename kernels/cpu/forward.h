@@ -33,6 +33,7 @@ class Forward {
   struct Scratch {
     Scratch(const sl_model& model, int64_t act_bytes);
     Buffer<float> row;                  // a normalised or merged token
+    Buffer<float> queries;              // a token's query heads of one KV head
     Buffer<float> merge;                // a partial attention result
     Buffer<float> attend;               // attend_scratch_floats
     Buffer<uint8_t> acts;               // activations of up to kAlone tokens
@@ -49,8 +50,9 @@ class Forward {
   void copy_blocks(Member& member);
   void embed(Member& member, const Chunk& chunk);
   void layer(Member& member, const Chunk& chunk, int32_t index);
-  void rotate_and_store(const Chunk& chunk, int32_t index, int32_t token);
-  void attend(Member& member, const AttendPlan& plan, int32_t index);
+  void rotate(int32_t token, float* heads, int32_t count, const Buffer<float>& norm);
+  void store(const Chunk& chunk, int32_t index, int32_t token, int32_t kv_head);
+  void attend(Member& member, const Chunk& chunk, const AttendPlan& plan, int32_t index, bool rotated);
   const float* attention_row(const AttendPlan& plan, int32_t query, Scratch& scratch);
   void mark(const Member& member, int stage, int64_t bytes = 0, int64_t ops = 0);
   void mark(const Member& member, int stage, const Linear& linear, int64_t tokens);

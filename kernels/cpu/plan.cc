@@ -83,6 +83,8 @@ int32_t plan_step(const Step& step, int32_t num_kv_heads, int32_t group, std::ve
     chunk.end = std::min(begin + kChunkTokens, step.num_tokens);
     chunk.row_begin = row;
     chunk.row_queries.clear();
+    while (step.cu_seqlens[seq + 1] <= begin) ++seq;
+    const int32_t first_seq = seq;
     AttendPlanner all(step, chunk, num_kv_heads, group, &chunk.all);
     AttendPlanner wanted(step, chunk, num_kv_heads, group, &chunk.wanted);
     for (int32_t t = begin; t < chunk.end; ++t) {
@@ -96,6 +98,7 @@ int32_t plan_step(const Step& step, int32_t num_kv_heads, int32_t group, std::ve
     all.finish();
     wanted.finish();
     chunk.row_end = row;
+    chunk.decodes = step.cu_seqlens[seq + 1] - step.cu_seqlens[first_seq] == seq + 1 - first_seq;
   }
   return count;
 }

@@ -48,6 +48,7 @@ struct Chunk {
   AttendPlan all;                      // every token
   AttendPlan wanted;                   // the last layer: tokens with logit rows alone
   std::vector<int32_t> row_queries;    // [rows] index into wanted.tokens
+  bool decodes = false;                // every sequence has one token here
   int32_t size() const { return end - begin; }
 };
 
