@@ -66,18 +66,15 @@ void decode_q5_1(const uint8_t* p, const Codes& out) {
   set_group(out, 0, 2, load_f16(p), load_f16(p + 2));
 }
 
-// The 12 bytes of a Q4_K or Q5_K super-block that hold 8 scales and 8 mins of 6 bits each.
-void scales_k4(const uint8_t* q, const uint8_t* d, const Codes& out) {
-  const float scale = load_f16(d), min = load_f16(d + 2);
-  for (int j = 0; j < 8; ++j) {
-    const int s = j < 4 ? q[j] & 63 : (q[j + 4] & 15) | (q[j - 4] >> 6) << 4;
-    const int m = j < 4 ? q[j + 4] & 63 : (q[j + 4] >> 4) | (q[j] >> 6) << 4;
-    set_group(out, 2 * j, 2, scale * float(s), -(min * float(m)));
-  }
+void set_super_groups(int32_t dtype, const uint8_t* p, const Codes& out) {
+  SuperScales s;
+  read_super_scales(dtype, p, &s);
+  const float d = f16_to_float(s.d), d_min = f16_to_float(s.d_min);
+  for (int j = 0; j < 8; ++j) set_group(out, 2 * j, 2, d * float(s.scale[j]), -(d_min * float(s.min[j])));
 }
 
 void decode_q4_k(const uint8_t* p, const Codes& out) {
-  scales_k4(p + 4, p, out);
+  set_super_groups(SL_Q4_K, p, out);
   for (int j = 0; j < 4; ++j) {
     for (int i = 0; i < 32; ++i) {
       const uint8_t byte = p[16 + 32 * j + i];
@@ -88,7 +85,7 @@ void decode_q4_k(const uint8_t* p, const Codes& out) {
 }
 
 void decode_q5_k(const uint8_t* p, const Codes& out) {
-  scales_k4(p + 4, p, out);
+  set_super_groups(SL_Q5_K, p, out);
   const uint8_t* high = p + 16;
   for (int j = 0; j < 4; ++j) {
     for (int i = 0; i < 32; ++i) {
@@ -140,6 +137,22 @@ void decode_block(int32_t dtype, const uint8_t* p, const Codes& out) {
 }
 
 }  // namespace
+
+void read_super_scales(int32_t dtype, const uint8_t* block, SuperScales* out) {
+  *out = {};
+  if (dtype == SL_Q6_K) {
+    out->d = load_u16(block + 208);
+    std::copy_n(block + 192, 16, out->scale);
+    return;
+  }
+  out->d = load_u16(block);
+  out->d_min = load_u16(block + 2);
+  const uint8_t* q = block + 4;  // 8 scales and 8 mins of 6 bits in 12 bytes
+  for (int j = 0; j < 8; ++j) {
+    out->scale[j] = uint8_t(j < 4 ? q[j] & 63 : (q[j + 4] & 15) | (q[j - 4] >> 6) << 4);
+    out->min[j] = uint8_t(j < 4 ? q[j + 4] & 63 : (q[j + 4] >> 4) | (q[j] >> 6) << 4);
+  }
+}
 
 BlockShape block_shape(int32_t dtype) {
   switch (dtype) {

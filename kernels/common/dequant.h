@@ -28,6 +28,14 @@ struct Codes {
 };
 void decode_codes(int32_t dtype, const uint8_t* src, int64_t values, const Codes& out);
 
+// The scales of a K type's super-block of 256 values: value = d * scale[group] * code - d_min * min[group], groups of
+// 32, for Q4_K and Q5_K; value = d * scale[group] * (code - 32), groups of 16, signed scales, for Q6_K.
+struct SuperScales {
+  uint16_t d, d_min;  // binary16
+  uint8_t scale[16], min[8];
+};
+void read_super_scales(int32_t dtype, const uint8_t* block, SuperScales* out);
+
 inline float bits_to_float(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, 4);

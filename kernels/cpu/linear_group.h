@@ -1,20 +1,21 @@
 // Group-quantised panels and the int8 activations they meet.
 //
-// Every GGUF type becomes one of six encodings that differ in the width of codes, the width of scales, and whether a
-// group of 32 columns has a min or one scale for each half. Two groups form a pair, the unit of a panel:
+// Every GGUF type becomes one of seven encodings, which differ in the width of codes and in their scales. Two groups of
+// 32 columns form a pair; a block is one pair, or the four pairs of a super-block after a header:
 //
-//   codes of group 0, codes of group 1 | scales 0, scales 1 | mins 0, mins 1
+//   [d | d_min]  codes of group 0, codes of group 1 | scales 0, scales 1 | mins 0, mins 1   (x 1 or 4)
 //
 // 4-bit codes: 4 lines of 64 bytes a group. Byte 4r + i of line j holds, for row r, column 4j + i in its low half and
 // column 16 + 4j + i in its high half: a line masked is the unsigned operand of a multiply-add of four columns, without
 // shifts. 8-bit codes: 8 lines; byte 4r + i of line j is column 4j + i plus 128.
-// Scales and mins are [16] of binary16 or float32; with a scale for each half, [2][16].
+// Scales, mins, d and d_min are [16] of binary16. In super-blocks scales and mins are [16] bytes, to be multiplied by d
+// and -d_min; Q6_K has signed scales, one for each half of a group.
 //
 // A weight is scale * (code - zero) + (min + zero * scale), zero in the middle of the codes. The second term is small,
 // so that its product with the sum of the group's activations can run in bfloat16 where that is faster.
 //
 // Activations are int8 with a scale for every 16: in groups of 32 the bundled model's mean KL to float32 is 2.9e-3, in
-// groups of 16 1.5e-3, at the price of one more multiply-add for 128 or more.
+// groups of 16 1.4e-3, at the price of one more multiply-add for 128 or more.
 #pragma once
 #include <cstdint>
 
@@ -38,25 +39,32 @@ struct alignas(64) ActGroup {
 };
 static_assert(sizeof(ActGroup) == 64);
 
-template <int kCodeBits, bool kWideScales, bool kHasMin, bool kHalfScales>
+enum class Scales { kHalf, kSuper, kSuperSigned };
+
+template <int kCodeBits, Scales kScales, bool kHasMin>
 struct GroupFormat {
   static constexpr int kBits = kCodeBits;
-  static constexpr bool kWide = kWideScales;  // scales are float32, not binary16
+  static constexpr bool kSuper = kScales != Scales::kHalf;
+  static constexpr bool kHalves = kScales == Scales::kSuperSigned;  // a scale for each half of a group
   static constexpr bool kMin = kHasMin;
-  static constexpr bool kHalves = kHalfScales;
   static constexpr int kZero = kCodeBits == 4 ? 8 : 16;  // of formats with a min, whose codes have 4 or 5 bits
   static constexpr int kCodeBytes = kPanelRows * kGroup * kCodeBits / 8;
-  static constexpr int kScaleBytes = kPanelRows * (kWideScales ? 4 : 2) * (kHalfScales ? 2 : 1);
+  static constexpr int kScaleBytes = kPanelRows * (kSuper && !kHalves ? 1 : 2);  // of a group
   static constexpr int kScaleOffset = 2 * kCodeBytes;
   static constexpr int kMinOffset = kScaleOffset + 2 * kScaleBytes;
   static constexpr int kPairBytes = kMinOffset + (kHasMin ? 2 * kScaleBytes : 0);
+  static constexpr int kBlockPairs = kSuper ? 4 : 1;
+  static constexpr int kHeaderBytes = kSuper ? 64 : 0;
+  static constexpr int kBlockBytes = kHeaderBytes + kBlockPairs * kPairBytes;
+  static_assert(kBlockBytes % 64 == 0 && kPairBytes % 64 == 0);
 };
-using FormatU4 = GroupFormat<4, false, false, false>;    // Q4_0
-using FormatU4Min = GroupFormat<4, false, true, false>;  // Q4_1
-using FormatK4 = GroupFormat<4, true, true, false>;      // Q4_K
-using FormatI8 = GroupFormat<8, false, false, false>;    // Q8_0, Q5_0, floats quantised at load
-using FormatI8Min = GroupFormat<8, true, true, false>;   // Q5_1, Q5_K
-using FormatI8Half = GroupFormat<8, true, false, true>;  // Q6_K
+using FormatU4 = GroupFormat<4, Scales::kHalf, false>;         // Q4_0
+using FormatU4Min = GroupFormat<4, Scales::kHalf, true>;       // Q4_1
+using FormatI8 = GroupFormat<8, Scales::kHalf, false>;         // Q8_0, Q5_0, floats quantised at load
+using FormatI8Min = GroupFormat<8, Scales::kHalf, true>;       // Q5_1
+using FormatK4 = GroupFormat<4, Scales::kSuper, true>;         // Q4_K
+using FormatK5 = GroupFormat<8, Scales::kSuper, true>;         // Q5_K
+using FormatK6 = GroupFormat<8, Scales::kSuperSigned, false>;  // Q6_K
 
 // How far ahead weights are fetched when several tokens slow the stream down, so that it looks idle to the hardware's
 // own prefetching; that is best left alone with one token.

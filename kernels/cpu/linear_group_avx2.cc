@@ -20,10 +20,34 @@ SL_INLINE __m256i broadcast(const void* p) {
   return _mm256_set1_epi32(word);
 }
 
-template <class Format>
-SL_INLINE __m256 load_scale(const uint8_t* p, int half) {
-  if constexpr (Format::kWide) return _mm256_load_ps(reinterpret_cast<const float*>(p) + kHalfRows * half);
+SL_INLINE __m256 load_half(const uint8_t* p, int half) {
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p) + half));
+}
+
+// Where the parts of a pair are: its block's header and itself.
+struct Pair {
+  const uint8_t* header;
+  const uint8_t* data;
+};
+
+// Scale of half h of group g (of the whole group where halves share one), for one register of rows.
+template <class Format>
+SL_INLINE __m256 load_scale(Pair pair, int g, int h, int half) {
+  const uint8_t* scales = pair.data + Format::kScaleOffset + g * Format::kScaleBytes;
+  if constexpr (!Format::kSuper) return load_half(scales, half);
+  scales += (Format::kHalves ? kPanelRows * h : 0) + kHalfRows * half;
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(scales));
+  const __m256i wide = Format::kHalves ? _mm256_cvtepi8_epi32(bytes) : _mm256_cvtepu8_epi32(bytes);
+  return _mm256_mul_ps(load_half(pair.header, half), _mm256_cvtepi32_ps(wide));
+}
+
+template <class Format>
+SL_INLINE __m256 load_min(Pair pair, int g, int half) {
+  const uint8_t* mins = pair.data + Format::kMinOffset + g * Format::kScaleBytes;
+  if constexpr (!Format::kSuper) return load_half(mins, half);
+  const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(mins + kHalfRows * half)));
+  const __m256 d_min = _mm256_sub_ps(_mm256_setzero_ps(), load_half(pair.header + 32, half));
+  return _mm256_mul_ps(d_min, _mm256_cvtepi32_ps(wide));
 }
 
 SL_INLINE __m256i load_line(const uint8_t* p) {
@@ -45,8 +69,8 @@ struct GroupRows {
 };
 
 template <class Format>
-SL_INLINE void load_rows(const uint8_t* pair, int g, GroupRows* out) {
-  const uint8_t* lines = pair + g * Format::kCodeBytes;
+SL_INLINE void load_rows(Pair pair, int g, GroupRows* out) {
+  const uint8_t* lines = pair.data + g * Format::kCodeBytes;
   for (int j = 0; j < Format::kCodeBytes / 64; ++j) {
     for (int half = 0; half < 2; ++half) {
       const __m256i both = load_line(lines + 64 * j + 32 * half);
@@ -54,16 +78,14 @@ SL_INLINE void load_rows(const uint8_t* pair, int g, GroupRows* out) {
       (Format::kBits == 4 ? out->low[(j + 4) % 8] : out->high[j])[half] = high_digit(both);
     }
   }
-  const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
-  const uint8_t* mins = pair + Format::kMinOffset + g * Format::kScaleBytes;
   for (int half = 0; half < 2; ++half) {
-    const __m256 scale = load_scale<Format>(scales, half);
+    const __m256 scale = load_scale<Format>(pair, g, 0, half);
     out->scale[0][half] = scale;
-    if constexpr (Format::kHalves) out->scale[1][half] = load_scale<Format>(scales + Format::kScaleBytes / 2, half);
+    if constexpr (Format::kHalves) out->scale[1][half] = load_scale<Format>(pair, g, 1, half);
     if constexpr (Format::kMin && Format::kBits == 4) {
-      out->min[half] = load_scale<Format>(mins, half);
+      out->min[half] = load_min<Format>(pair, g, half);
     } else if constexpr (Format::kMin) {
-      out->min[half] = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), scale, load_scale<Format>(mins, half));
+      out->min[half] = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), scale, load_min<Format>(pair, g, half));
     } else {
       out->min[half] = _mm256_mul_ps(_mm256_set1_ps(-8.0f), scale);
     }
@@ -147,15 +169,18 @@ SL_INLINE void add_group(const GroupRows& w, const uint8_t* const* acts, int64_t
 template <class Format, int kTokens>
 static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, __m256 (*out)[2]) {
   __m256 sum[kTokens][2] = {};
-  int64_t at = 0;
-  for (int64_t pair = num_pairs(cols); pair > 0; --pair, panel += Format::kPairBytes) {
-    for (int line = 0; kTokens > 1 && line < Format::kPairBytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(panel + kPrefetchBytes + line), _MM_HINT_T0);
-    }
-    for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
-      GroupRows w;
-      load_rows<Format>(panel, g, &w);
-      add_group<Format, kTokens>(w, acts, at, sum);
+  const int64_t end = num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
+  for (int64_t at = 0; at < end; panel += Format::kBlockBytes) {
+    for (int i = 0; i < Format::kBlockPairs; ++i) {
+      const Pair pair = {panel, panel + Format::kHeaderBytes + i * Format::kPairBytes};
+      for (int line = 0; kTokens > 1 && line < Format::kPairBytes; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(pair.data + kPrefetchBytes + line), _MM_HINT_T0);
+      }
+      for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
+        GroupRows w;
+        load_rows<Format>(pair, g, &w);
+        add_group<Format, kTokens>(w, acts, at, sum);
+      }
     }
   }
   for (int i = 0; i < kTokens; ++i) {
@@ -227,8 +252,8 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
 }  // namespace
 
 const GroupKernels kGroupKernelsAvx2 = {
-    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatK4>, multiply<FormatI8>, multiply<FormatI8Min>,
-     multiply<FormatI8Half>},
+    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>, multiply<FormatK4>,
+     multiply<FormatK5>, multiply<FormatK6>},
     prepare,
 };
 

@@ -18,10 +18,33 @@ SL_INLINE __m512i broadcast(const void* p) {
   return _mm512_set1_epi32(word);
 }
 
-template <class Format>
-SL_INLINE __m512 load_scale(const uint8_t* p) {
-  if constexpr (Format::kWide) return _mm512_load_ps(p);
+SL_INLINE __m512 load_half(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+// Where the parts of a pair are: its block's header and itself.
+struct Pair {
+  const uint8_t* header;
+  const uint8_t* data;
+};
+
+// Scale of half h of group g (of the whole group where halves share one).
+template <class Format>
+SL_INLINE __m512 load_scale(Pair pair, int g, int h) {
+  const uint8_t* scales = pair.data + Format::kScaleOffset + g * Format::kScaleBytes;
+  if constexpr (!Format::kSuper) return load_half(scales);
+  const __m128i bytes = _mm_load_si128(reinterpret_cast<const __m128i*>(scales) + (Format::kHalves ? h : 0));
+  const __m512i wide = Format::kHalves ? _mm512_cvtepi8_epi32(bytes) : _mm512_cvtepu8_epi32(bytes);
+  return _mm512_mul_ps(load_half(pair.header), _mm512_cvtepi32_ps(wide));
+}
+
+template <class Format>
+SL_INLINE __m512 load_min(Pair pair, int g) {
+  const uint8_t* mins = pair.data + Format::kMinOffset + g * Format::kScaleBytes;
+  if constexpr (!Format::kSuper) return load_half(mins);
+  const __m512i wide = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(mins)));
+  const __m512 d_min = _mm512_sub_ps(_mm512_setzero_ps(), load_half(pair.header + 32));
+  return _mm512_mul_ps(d_min, _mm512_cvtepi32_ps(wide));
 }
 
 // The eight operands of a group: columns 4j .. 4j + 3 of every row. The last four of 4-bit codes are times 16.
@@ -41,12 +64,11 @@ SL_INLINE void load_codes(const uint8_t* p, __m512i* codes) {
 
 // min + zero * scale of both groups of a pair as bfloat16, rounded to nearest.
 template <class Format>
-SL_INLINE __m512bh load_mins(const uint8_t* pair) {
+SL_INLINE __m512bh load_mins(Pair pair) {
   const __m512 zero = _mm512_set1_ps(Format::kZero);
   __m512 min[2];
   for (int g = 0; g < 2; ++g) {
-    min[g] = _mm512_fmadd_ps(zero, load_scale<Format>(pair + Format::kScaleOffset + g * Format::kScaleBytes),
-                             load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes));
+    min[g] = _mm512_fmadd_ps(zero, load_scale<Format>(pair, g, 0), load_min<Format>(pair, g));
   }
   const __m512i round = _mm512_set1_epi32(0x8000);
   const __m512i first = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(min[0]), round), 16);
@@ -75,16 +97,16 @@ SL_INLINE __m512 add_group(__m512 sum, const __m512i* codes, const __m512* scale
 
 // Adds group g of a pair to every token's sum.
 template <class Format, int kCount>
-SL_INLINE void add_group_tokens(const uint8_t* pair, int g, const uint8_t* const* acts, int64_t at, __m512* sum) {
-  for (int at = 0; kCount > 1 && at < Format::kPairBytes / 2; at += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(pair + g * (Format::kPairBytes / 2) + kPrefetchBytes + at), _MM_HINT_T0);
+SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, int64_t at, __m512* sum) {
+  for (int line = 0; kCount > 1 && line < Format::kPairBytes / 2; line += 64) {
+    const uint8_t* ahead = pair.data + g * (Format::kPairBytes / 2) + kPrefetchBytes + line;
+    _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
   }
   __m512i codes[8];
-  load_codes<Format>(pair + g * Format::kCodeBytes, codes);
+  load_codes<Format>(pair.data + g * Format::kCodeBytes, codes);
   __m512 scale[2];
-  const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
-  scale[0] = load_scale<Format>(scales);
-  scale[1] = Format::kHalves ? load_scale<Format>(scales + Format::kScaleBytes / 2) : scale[0];
+  scale[0] = load_scale<Format>(pair, g, 0);
+  scale[1] = Format::kHalves ? load_scale<Format>(pair, g, 1) : scale[0];
   // Pointers to tokens are read where they are used: the compiler would keep them in vector registers.
   asm volatile("" : : : "memory");
 #pragma GCC unroll 16
@@ -94,22 +116,30 @@ SL_INLINE void add_group_tokens(const uint8_t* pair, int g, const uint8_t* const
 }
 
 template <class Format, int kCount>
+SL_INLINE void add_pair_tokens(Pair pair, const uint8_t* const* acts, int64_t at, __m512* sum) {
+  add_group_tokens<Format, kCount>(pair, 0, acts, at, sum);
+  add_group_tokens<Format, kCount>(pair, 1, acts, at, sum);
+  if constexpr (Format::kMin) {
+    const __m512bh mins = load_mins<Format>(pair);
+    asm volatile("" : : : "memory");
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+      const ActGroup* a = reinterpret_cast<const ActGroup*>(acts[i] + at);
+      sum[i] = _mm512_dpbf16_ps(sum[i], mins, (__m512bh)_mm512_set1_epi32(int32_t(a->sum_pair)));
+    }
+  }
+}
+
+template <class Format, int kCount>
 static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, float* out) {
   __m512 sum[kCount];
 #pragma GCC unroll 16
   for (int i = 0; i < kCount; ++i) sum[i] = _mm512_setzero_ps();
   const int64_t end = num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
-  for (int64_t at = 0; at < end; at += 2 * sizeof(ActGroup), panel += Format::kPairBytes) {
-    add_group_tokens<Format, kCount>(panel, 0, acts, at, sum);
-    add_group_tokens<Format, kCount>(panel, 1, acts, at, sum);
-    if constexpr (Format::kMin) {
-      const __m512bh mins = load_mins<Format>(panel);
-      asm volatile("" : : : "memory");
-#pragma GCC unroll 16
-      for (int i = 0; i < kCount; ++i) {
-        const ActGroup* a = reinterpret_cast<const ActGroup*>(acts[i] + at);
-        sum[i] = _mm512_dpbf16_ps(sum[i], mins, (__m512bh)_mm512_set1_epi32(int32_t(a->sum_pair)));
-      }
+  for (int64_t at = 0; at < end; panel += Format::kBlockBytes) {
+#pragma GCC unroll 1
+    for (int i = 0; i < Format::kBlockPairs; ++i, at += 2 * sizeof(ActGroup)) {
+      add_pair_tokens<Format, kCount>({panel, panel + Format::kHeaderBytes + i * Format::kPairBytes}, acts, at, sum);
     }
   }
 #pragma GCC unroll 16
@@ -148,8 +178,8 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
 }  // namespace
 
 const GroupKernels kGroupKernelsAvx512 = {
-    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatK4>, multiply<FormatI8>, multiply<FormatI8Min>,
-     multiply<FormatI8Half>},
+    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>, multiply<FormatK4>,
+     multiply<FormatK5>, multiply<FormatK6>},
     prepare,
 };
 

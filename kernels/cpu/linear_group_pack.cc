@@ -8,6 +8,7 @@
 
 #include "common/dequant.h"
 #include "cpu/linear_group.h"
+#include "cpu/linear_group_scales.h"
 #include "scalellm.h"
 
 namespace scalellm {
@@ -69,23 +70,17 @@ void read_codes(const TensorView& tensor, int64_t row, RowCodes& out) {
 }
 
 template <class Format>
-void store_scale(float value, uint8_t* p, int r) {
-  if constexpr (Format::kWide) {
-    reinterpret_cast<float*>(p)[r] = value;
-  } else {
-    reinterpret_cast<uint16_t*>(p)[r] = float_to_f16(value);
-  }
-}
-
-template <class Format>
-float load_scale(const uint8_t* p, int r) {
-  if constexpr (Format::kWide) return reinterpret_cast<const float*>(p)[r];
-  return f16_to_float(reinterpret_cast<const uint16_t*>(p)[r]);
-}
-
-template <class Format>
 struct Packer {
-  static int64_t bytes(int64_t cols) { return num_pairs(cols) * Format::kPairBytes; }
+  static int64_t bytes(int64_t cols) {
+    return (num_pairs(cols) + Format::kBlockPairs - 1) / Format::kBlockPairs * Format::kBlockBytes;
+  }
+
+  static uint8_t* block_at(uint8_t* panel, size_t group) {
+    return panel + group / (2 * Format::kBlockPairs) * Format::kBlockBytes;
+  }
+  static uint8_t* pair_at(uint8_t* panel, size_t group) {
+    return block_at(panel, group) + Format::kHeaderBytes + group / 2 % Format::kBlockPairs * Format::kPairBytes;
+  }
 
   static void pack_codes(const uint8_t* code, int r, uint8_t* lines) {
     for (int j = 0; j < Format::kCodeBytes / 64; ++j) {
@@ -101,34 +96,64 @@ struct Packer {
     return lines[64 * (k % 16 / 4) + 4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15;
   }
 
-  static void pack_row(const RowCodes& row, int r, uint8_t* panel) {
-    for (size_t at = 0; at < row.code.size(); at += kGroup) {
-      uint8_t* pair = panel + at / kPairCols * Format::kPairBytes;
-      const size_t g = at / kGroup % 2, half = at / kGroupHalf;
-      pack_codes(&row.code[at], r, pair + g * Format::kCodeBytes);
-      uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
-      store_scale<Format>(row.scale[half], scales, r);
-      if (Format::kHalves) store_scale<Format>(row.scale[half + 1], scales + Format::kScaleBytes / 2, r);
-      if (Format::kMin) store_scale<Format>(row.min[half], pair + Format::kMinOffset + g * Format::kScaleBytes, r);
+  // binary16 scales and mins from the normal form.
+  static void pack_scales(const RowCodes& row, int r, uint8_t* panel) {
+    for (size_t group = 0; group < row.code.size() / kGroup; ++group) {
+      uint8_t* scales = pair_at(panel, group) + Format::kScaleOffset + group % 2 * Format::kScaleBytes;
+      reinterpret_cast<uint16_t*>(scales)[r] = float_to_f16(row.scale[2 * group]);
+      if (!Format::kMin) continue;
+      uint8_t* mins = pair_at(panel, group) + Format::kMinOffset + group % 2 * Format::kScaleBytes;
+      reinterpret_cast<uint16_t*>(mins)[r] = float_to_f16(row.min[2 * group]);
+    }
+  }
+
+  // Scales of super-blocks as the file has them.
+  static void pack_super_scales(const TensorView& tensor, int64_t source, int r, uint8_t* panel) {
+    const BlockShape shape = block_shape(tensor.dtype);
+    const uint8_t* block = tensor.data + source * stored_bytes(tensor.dtype, tensor.cols);
+    for (int64_t first = 0; first < tensor.cols; first += shape.values, block += shape.bytes) {
+      SuperScales super;
+      read_super_scales(tensor.dtype, block, &super);
+      uint8_t* header = block_at(panel, size_t(first / kGroup));
+      reinterpret_cast<uint16_t*>(header)[r] = super.d;
+      reinterpret_cast<uint16_t*>(header + 32)[r] = super.d_min;
+      for (int j = 0; j < shape.values / kGroup; ++j) {
+        uint8_t* pair = pair_at(panel, size_t(first / kGroup + j));
+        uint8_t* scales = pair + Format::kScaleOffset + j % 2 * Format::kScaleBytes;
+        if (Format::kHalves) {
+          scales[r] = super.scale[2 * j];
+          scales[kPanelRows + r] = super.scale[2 * j + 1];
+        } else {
+          scales[r] = super.scale[j];
+          pair[Format::kMinOffset + j % 2 * Format::kScaleBytes + r] = super.min[j];
+        }
+      }
+    }
+  }
+
+  static void pack_row(const TensorView& tensor, int64_t index, RowCodes& row, int r, uint8_t* panel) {
+    read_codes(tensor, index, row);
+    for (size_t group = 0; group < row.code.size() / kGroup; ++group) {
+      pack_codes(&row.code[group * kGroup], r, pair_at(panel, group) + group % 2 * Format::kCodeBytes);
+    }
+    if constexpr (Format::kSuper) {
+      pack_super_scales(tensor, source_row(tensor, index), r, panel);
+    } else {
+      pack_scales(row, r, panel);
     }
   }
 
   static void unpack_row(const uint8_t* panel, int64_t cols, int r, float* out) {
-    constexpr int kImplied = Format::kBits == 4 ? 8 : 128;                // zero of formats without a min
-    constexpr int kShift = Format::kBits == 4 ? 0 : 128 - Format::kZero;  // of formats with one
+    // What lies between a stored byte and the code that the file's scale and min, or scale alone, are for.
+    constexpr int kShift = Format::kMin ? (Format::kBits == 4 ? 0 : 128 - Format::kZero) : Format::kBits == 4 ? 8 : 128;
     for (int64_t k = 0; k < cols; ++k) {
-      const uint8_t* pair = panel + k / kPairCols * Format::kPairBytes;
-      const int64_t g = k / kGroup % 2;
-      const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
-      if (Format::kHalves && k % kGroup >= kGroupHalf) scales += Format::kScaleBytes / 2;
-      const float scale = load_scale<Format>(scales, r);
-      const int code = code_at(pair + g * Format::kCodeBytes, r, int(k % kGroup));
-      if (Format::kMin) {
-        out[k] =
-            scale * float(code - kShift) + load_scale<Format>(pair + Format::kMinOffset + g * Format::kScaleBytes, r);
-      } else {
-        out[k] = scale * float(code - kImplied);
-      }
+      const size_t group = size_t(k / kGroup);
+      const uint8_t* header = block_at(const_cast<uint8_t*>(panel), group);
+      const uint8_t* pair = pair_at(const_cast<uint8_t*>(panel), group);
+      const int g = int(group % 2), in_group = int(k % kGroup);
+      const int code = code_at(pair + g * Format::kCodeBytes, r, in_group) - kShift;
+      out[k] = group_scale<Format>(header, pair, g, in_group / kGroupHalf, r) * float(code);
+      if constexpr (Format::kMin) out[k] += group_min<Format>(header, pair, g, r);
     }
   }
 };
@@ -141,12 +166,14 @@ auto with_packer(Encoding encoding, F&& visit) {
       return visit(Packer<FormatU4>());
     case kEncodingU4Min:
       return visit(Packer<FormatU4Min>());
-    case kEncodingK4:
-      return visit(Packer<FormatK4>());
     case kEncodingI8Min:
       return visit(Packer<FormatI8Min>());
-    case kEncodingI8Half:
-      return visit(Packer<FormatI8Half>());
+    case kEncodingK4:
+      return visit(Packer<FormatK4>());
+    case kEncodingK5:
+      return visit(Packer<FormatK5>());
+    case kEncodingK6:
+      return visit(Packer<FormatK6>());
     default:
       return visit(Packer<FormatI8>());
   }
@@ -161,8 +188,7 @@ int64_t group_panel_bytes(Encoding encoding, int64_t cols) {
 void pack_group_panel(Encoding encoding, const TensorView& tensor, int64_t first, int rows, uint8_t* panel) {
   RowCodes row(tensor.cols);
   for (int r = 0; r < rows; ++r) {
-    read_codes(tensor, first + r, row);
-    with_packer(encoding, [&](auto packer) { packer.pack_row(row, r, panel); });
+    with_packer(encoding, [&](auto packer) { packer.pack_row(tensor, first + r, row, r, panel); });
   }
 }
 
@@ -179,10 +205,11 @@ Encoding group_encoding(int32_t dtype) {
     case SL_Q4_K:
       return kEncodingK4;
     case SL_Q5_1:
-    case SL_Q5_K:
       return kEncodingI8Min;
+    case SL_Q5_K:
+      return kEncodingK5;
     case SL_Q6_K:
-      return kEncodingI8Half;
+      return kEncodingK6;
   }
   return kEncodingI8;
 }

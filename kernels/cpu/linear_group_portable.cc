@@ -1,17 +1,10 @@
 // Group-quantised panel kernels in plain C++.
 #include <cmath>
 
-#include "common/dequant.h"
-#include "cpu/linear_group.h"
+#include "cpu/linear_group_scales.h"
 
 namespace scalellm {
 namespace {
-
-template <class Format>
-float load_scale(const uint8_t* p, int r) {
-  if constexpr (Format::kWide) return reinterpret_cast<const float*>(p)[r];
-  return f16_to_float(reinterpret_cast<const uint16_t*>(p)[r]);
-}
 
 // Sums of half h of a group over its 16 columns, for all rows.
 template <class Format>
@@ -29,27 +22,31 @@ void dot_half(const uint8_t* codes, const int8_t* q, int h, int32_t* dot) {
 }
 
 template <class Format>
+void add_group(const uint8_t* header, const uint8_t* pair, int g, const ActGroup& a, float* sum) {
+  int32_t dot[2][kPanelRows];
+  for (int h = 0; h < 2; ++h) {
+    for (int r = 0; r < kPanelRows; ++r) dot[h][r] = Format::kBits == 4 ? a.zero8[h] / 16 : a.zero8[h];
+    dot_half<Format>(pair + g * Format::kCodeBytes, a.q, h, dot[h]);
+  }
+  for (int r = 0; r < kPanelRows; ++r) {
+    const float first = float(dot[0][r]) * a.scale[0], second = float(dot[1][r]) * a.scale[1];
+    const float scale = group_scale<Format>(header, pair, g, 0, r);
+    if constexpr (Format::kHalves) {
+      sum[r] += first * scale + second * group_scale<Format>(header, pair, g, 1, r);
+    } else {
+      sum[r] += (first + second) * scale;
+    }
+    if constexpr (Format::kMin) sum[r] += (group_min<Format>(header, pair, g, r) + Format::kZero * scale) * a.sum;
+  }
+}
+
+template <class Format>
 void multiply_token(const uint8_t* panel, int64_t cols, const ActGroup* a, float* out) {
   float sum[kPanelRows] = {};
-  for (int64_t pair = 0; pair < num_pairs(cols); ++pair, panel += Format::kPairBytes) {
-    for (int g = 0; g < 2; ++g, ++a) {
-      const uint8_t* scales = panel + Format::kScaleOffset + g * Format::kScaleBytes;
-      const uint8_t* mins = panel + Format::kMinOffset + g * Format::kScaleBytes;
-      int32_t dot[2][kPanelRows] = {};
-      for (int h = 0; h < 2; ++h) {
-        for (int r = 0; r < kPanelRows; ++r) dot[h][r] = Format::kBits == 4 ? a->zero8[h] / 16 : a->zero8[h];
-        dot_half<Format>(panel + g * Format::kCodeBytes, a->q, h, dot[h]);
-      }
-      for (int r = 0; r < kPanelRows; ++r) {
-        const float first = float(dot[0][r]) * a->scale[0], second = float(dot[1][r]) * a->scale[1];
-        const float scale = load_scale<Format>(scales, r);
-        if constexpr (Format::kHalves) {
-          sum[r] += first * scale + second * load_scale<Format>(scales + Format::kScaleBytes / 2, r);
-        } else {
-          sum[r] += (first + second) * scale;
-        }
-        if constexpr (Format::kMin) sum[r] += (load_scale<Format>(mins, r) + Format::kZero * scale) * a->sum;
-      }
+  for (int64_t block = num_pairs(cols) / Format::kBlockPairs; block > 0; --block, panel += Format::kBlockBytes) {
+    for (int i = 0; i < Format::kBlockPairs; ++i) {
+      const uint8_t* pair = panel + Format::kHeaderBytes + i * Format::kPairBytes;
+      for (int g = 0; g < 2; ++g) add_group<Format>(panel, pair, g, *a++, sum);
     }
   }
   for (int r = 0; r < kPanelRows; ++r) out[r] = sum[r];
@@ -86,8 +83,8 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
 }  // namespace
 
 const GroupKernels kGroupKernelsPortable = {
-    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatK4>, multiply<FormatI8>, multiply<FormatI8Min>,
-     multiply<FormatI8Half>},
+    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>, multiply<FormatK4>,
+     multiply<FormatK5>, multiply<FormatK6>},
     prepare,
 };
 

@@ -19,10 +19,11 @@ enum Encoding : int32_t {
   kNumFloatEncodings,
   kEncodingU4 = kNumFloatEncodings,  // the group formats of linear_group.h, in its order
   kEncodingU4Min,
-  kEncodingK4,
   kEncodingI8,
   kEncodingI8Min,
-  kEncodingI8Half,
+  kEncodingK4,
+  kEncodingK5,
+  kEncodingK6,
   kNumEncodings,
 };
 constexpr int kNumGroupEncodings = kNumEncodings - kNumFloatEncodings;
