@@ -2,6 +2,7 @@ import type { Isa, KvDtype, WeightFormat } from "../backend/abi.ts";
 import type { FakeBackendConfig } from "../backend/fake-backend.ts";
 import type { NativeEngineHandle } from "../backend/native-backend.ts";
 import type { NativeModel } from "../backend/native-model.ts";
+import type { NullBackendConfig } from "../backend/null-backend.ts";
 import type { LoadPlan } from "../model/spec.ts";
 
 /** What a Worker computes on. Plain data: it is posted. */
@@ -9,7 +10,8 @@ export type BackendConfig =
   | { readonly kind: "load"; readonly load: NativeLoad }
   /** Native state that a Worker left behind. */
   | { readonly kind: "attach"; readonly handle: NativeEngineHandle; readonly model: NativeModel }
-  | { readonly kind: "fake"; readonly fake: FakeBackendConfig };
+  | { readonly kind: "fake"; readonly fake: FakeBackendConfig }
+  | { readonly kind: "null"; readonly info: NullBackendConfig };
 
 export interface NativeLoad {
   readonly plan: LoadPlan;

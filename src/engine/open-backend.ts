@@ -2,6 +2,7 @@ import type { Backend } from "../backend/backend.ts";
 import { FakeBackend } from "../backend/fake-backend.ts";
 import { createNativeEngine, NativeBackend } from "../backend/native-backend.ts";
 import { freeNativeModel, kvBlockBytes, loadNativeModel, type NativeModel } from "../backend/native-model.ts";
+import { NullBackend } from "../backend/null-backend.ts";
 import { probe } from "../backend/probe.ts";
 import { systemClock } from "../core/clock.ts";
 import type { BackendConfig, NativeLoad } from "./backend-config.ts";
@@ -37,6 +38,8 @@ export function openBackend(config: BackendConfig, options: EngineOptions): Open
       const backend = new FakeBackend(config.fake, systemClock);
       return { backend, reattach: config, notices: [], close: () => backend.close() };
     }
+    case "null":
+      return { backend: new NullBackend(config.info), reattach: config, notices: [], close: () => {} };
   }
 }
 
