@@ -123,9 +123,9 @@ export class StageRecorder implements StageSource {
   }
 
   #timeText(text: TextService): void {
-    const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
+    const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
       const startMs = this.#clock.nowMs();
-      const result = await work;
+      const result = await work();
       const endMs = this.#clock.nowMs();
       this.#textMs += endMs - startMs;
       this.#span({ name, track: "text", startMs, endMs });
@@ -133,8 +133,8 @@ export class StageRecorder implements StageSource {
     };
     const encode = text.encode.bind(text);
     const encodeChat = text.encodeChat.bind(text);
-    text.encode = (...args) => timed("tokenise", encode(...args));
-    text.encodeChat = (...args) => timed("template and tokenise", encodeChat(...args));
+    text.encode = (...args) => timed("tokenise", () => encode(...args));
+    text.encodeChat = (...args) => timed("template and tokenise", () => encodeChat(...args));
   }
 
   #timeReplica(replica: LocalReplica): void {

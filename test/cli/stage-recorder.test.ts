@@ -1,0 +1,133 @@
+import { expect, test } from "bun:test";
+import { StageRecorder } from "../../src/cli/stage-recorder.ts";
+import type { ServerParts } from "../../src/cli/start-server.ts";
+import type { GenerateEvent, GenerateRequest } from "../../src/core/generate.ts";
+import { Authentication } from "../../src/gateway/authentication.ts";
+
+/** A clock that only the test moves. */
+class ManualClock {
+  ms = 1000;
+  nowMs = (): number => this.ms;
+  epochS = (): number => 0;
+}
+
+const clock = new ManualClock();
+
+/** An engine whose profile counts a step, with 2 ms of it in qkv, for every 5 ms that passed. */
+class StubReplica {
+  profiling: boolean[] = [];
+  readonly events = new Map<string, AsyncGenerator<GenerateEvent>>();
+  generate(request: { id: string }): AsyncIterable<GenerateEvent> {
+    return this.events.get(request.id)!;
+  }
+  async profile(enable: boolean) {
+    this.profiling.push(enable);
+    const steps = (clock.ms - 1000) / 5;
+    const stages = { qkv: { ns: steps * 2e6, bytes: 8, ops: 9 } };
+    return { steps, tokens: steps, stepNs: steps * 5e6, idleNs: 0, stages };
+  }
+  stats() {
+    return { engine: { gapMs: 1, scheduleMs: 2 } };
+  }
+}
+
+class StubText {
+  async encode(): Promise<Int32Array> {
+    clock.ms += 3;
+    return new Int32Array(1);
+  }
+  async encodeChat(): Promise<{ text: string; ids: Int32Array }> {
+    clock.ms += 4;
+    return { text: "", ids: new Int32Array(1) };
+  }
+}
+
+/** Queued for 5 ms, then 10 ms to the first token and 5 ms to each further one. */
+async function* answer(tokens: number): AsyncGenerator<GenerateEvent> {
+  const arrivedMs = clock.ms;
+  clock.ms += 15;
+  const firstTokenMs = clock.ms;
+  for (let i = 0; i < tokens; i++) {
+    if (i > 0) clock.ms += 5;
+    yield { type: "text-delta", index: 0, text: "a", tokenIds: [1], logprobs: undefined };
+  }
+  const timings = { arrivedMs, scheduledMs: arrivedMs + 5, firstTokenMs, finishedMs: clock.ms, preemptions: 0 };
+  const usage = { promptTokens: 1, completionTokens: tokens, cachedTokens: 0 };
+  yield { type: "end", index: 0, finishReason: "length", stopReason: undefined, usage, timings };
+}
+
+function make(): { recorder: StageRecorder; parts: ServerParts; replica: StubReplica } {
+  clock.ms = 1000;
+  const replica = new StubReplica();
+  const stubs = { authentication: new Authentication(["k"]), text: new StubText(), replica, libraryPath: "" };
+  const parts = stubs as unknown as ServerParts;
+  return { recorder: new StageRecorder(parts, clock), parts, replica };
+}
+
+/** What the HTTP layer does with a request: 1 ms to parse before and after the text, 2 ms to format an event. */
+async function serve(parts: ServerParts, replica: StubReplica, id: string): Promise<void> {
+  parts.authentication.authenticate(new Headers({ authorization: "Bearer k" }));
+  clock.ms += 1;
+  await parts.text.encodeChat([], {} as never);
+  clock.ms += 1;
+  replica.events.set(id, answer(3));
+  const events = parts.replica.generate({ id } as GenerateRequest, new AbortController().signal);
+  for await (const event of events) if (event.type === "text-delta") clock.ms += 2;
+}
+
+test("each stage gets its own time", async () => {
+  const { recorder, parts, replica } = make();
+  await recorder.enable(1);
+  await serve(parts, replica, "r1");
+  const snapshot = await recorder.snapshot();
+  expect(snapshot.requests).toBe(1);
+  expect(snapshot.stageMs).toEqual({ auth: 0, parse: 2, text: 4, queue: 5, prefill: 10, deliver: 0 });
+  expect(snapshot.boundary).toEqual({ arrivedMs: 1000, deliveredMs: 1021 });
+  expect([snapshot.formatMs, snapshot.events]).toEqual([6, 3]);
+  expect(snapshot.engine.steps).toBeCloseTo(37 / 5, 9);
+  // 6 ms of formatting and 10 of steps lie between the first token and the end.
+  expect(snapshot.decode.steps).toBeCloseTo(16 / 5, 9);
+  expect(snapshot.decode.kernels.qkv?.ms).toBeCloseTo(6.4, 9);
+  expect(recorder.takeSpans().map(({ name }) => name)).toEqual(["template and tokenise", "queue", "prefill", "decode"]);
+  expect(recorder.takeSpans()).toEqual([]);
+});
+
+test("only steps in which every stream decodes count as decode", async () => {
+  const { recorder, parts, replica } = make();
+  await recorder.enable(2);
+  await serve(parts, replica, "r1");
+  await serve(parts, replica, "r2");
+  expect((await recorder.snapshot()).decode.steps).toBe(0);
+});
+
+test("a reader that leaves early closes its window", async () => {
+  const { recorder, parts, replica } = make();
+  await recorder.enable(1);
+  replica.events.set("r1", answer(100));
+  const events = parts.replica.generate({ id: "r1" } as GenerateRequest, new AbortController().signal);
+  for await (const event of events) if (event.type === "text-delta" && clock.ms > 1050) break;
+  const { decode, requests } = await recorder.snapshot();
+  expect(requests).toBe(0);
+  expect(decode.steps).toBeCloseTo((clock.ms - 1015) / 5, 9);
+});
+
+test("off, the server's own methods are back", async () => {
+  const { recorder, parts, replica } = make();
+  const own = (): boolean[] =>
+    (
+      [
+        [parts.authentication, "authenticate"],
+        [parts.text, "encodeChat"],
+        [parts.text, "encode"],
+        [parts.replica, "generate"],
+      ] as const
+    ).map(([part, name]) => Object.hasOwn(part, name));
+  expect(own()).toEqual([false, false, false, false]);
+  await recorder.enable(4);
+  expect(own()).toEqual([true, true, true, true]);
+  await recorder.enable(0);
+  expect(own()).toEqual([false, false, false, false]);
+  expect(replica.profiling).toEqual([true, false]);
+  await serve(parts, replica, "r1");
+  expect((await recorder.snapshot()).requests).toBe(0);
+});
