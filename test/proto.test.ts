@@ -8,7 +8,11 @@ const BUF = resolve("node_modules/.bin/buf");
 
 async function buf(...args: string[]): Promise<void> {
   const run = Bun.spawn([BUF, ...args], { cwd: "proto", stdout: "pipe", stderr: "pipe" });
-  const [code, out, err] = await Promise.all([run.exited, new Response(run.stdout).text(), new Response(run.stderr).text()]);
+  const [code, out, err] = await Promise.all([
+    run.exited,
+    new Response(run.stdout).text(),
+    new Response(run.stderr).text(),
+  ]);
   if (code !== 0) throw new Error(`buf ${args.join(" ")} failed:\n${out}${err}`);
 }
 
