@@ -117,3 +117,7 @@ bench-quality: build/libscalellm_cpu.so $(DEPS) ## How far the served precision 
 .PHONY: bench-startup
 bench-startup: build ## Time from start to ready, and memory
 	$(BUN) bench/startup.ts
+
+.PHONY: bench-http
+bench-http: build ## Our server beside llama-server, which bench/peers/build-llama-server.sh builds (ARGS="--rounds 3")
+	$(BUN) bench/http-vs-llama.ts $(ARGS)
