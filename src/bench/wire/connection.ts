@@ -43,9 +43,12 @@ export class Connection {
     });
   }
 
-  /** Rejects when the peer refuses or is not there. `onIdle` runs when an exchange has ended and another may begin. */
+  /** Rejects when the peer refuses, is not there or has no certificate to trust. `onIdle` runs when an exchange has ended and another may begin. */
   static async open(url: URL, onIdle: (connection: Connection) => void): Promise<Connection> {
     let connection: Connection | undefined;
+    const secured = Promise.withResolvers<void>();
+    // Awaited below; a failure before that must not count as unhandled.
+    secured.promise.catch(() => {});
     const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
     const options: TCPSocketConnectOptions<undefined> = {
       // An IPv6 address is bracketed in a URL.
@@ -55,12 +58,17 @@ export class Connection {
       socket: {
         data: (_, bytes) => connection?.received(bytes),
         drain: () => connection?.drained(),
-        close: (_, error) => connection?.ended(error instanceof Error ? error.message : "connection closed"),
+        close: (_, error) => {
+          secured.reject(error ?? new Error("connection closed"));
+          connection?.ended(error instanceof Error ? error.message : "connection closed");
+        },
         error: (_, error) => connection?.ended(error.message),
+        handshake: (_, success, error) => (success ? secured.resolve() : secured.reject(error)),
       },
       data: undefined,
     };
     const socket = await Bun.connect(options);
+    if (url.protocol === "https:") await secured.promise;
     socket.setNoDelay(true);
     connection = new Connection(socket, onIdle);
     return connection;
