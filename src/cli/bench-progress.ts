@@ -3,6 +3,8 @@ import { progressLine } from "../bench/report/progress-line.ts";
 import { pointAt, pointsOf } from "../bench/results.ts";
 import type { BenchObserver } from "../bench/run-bench.ts";
 
+/** A terminal that does not say how wide it is. */
+const UNKNOWN_WIDTH = 80;
 const CLEAR_LINE = "\r\x1b[K";
 
 /** Progress on standard error: one live line on a terminal, a line for each finished load elsewhere. */
@@ -14,7 +16,10 @@ export function benchProgress(stream: NodeJS.WriteStream): BenchObserver {
       stream.write(`${clear}${message}${live ? "" : "\n"}`);
     },
     onProgress(cell, endpoint, done, total, figures) {
-      if (live) stream.write(clear + progressLine(`${endpoint} ${cell.label}`, done, total, figures, stream.columns));
+      if (live)
+        stream.write(
+          clear + progressLine(`${endpoint} ${cell.label}`, done, total, figures, stream.columns || UNKNOWN_WIDTH),
+        );
     },
     onSliceEnd(cell, endpoint, results) {
       const figures = pointAt(pointsOf(results), endpoint, cell.index)?.figures;
