@@ -1,3 +1,4 @@
+import { BlockHash } from "./block-hash.ts";
 import { PrefixCache } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -44,7 +45,9 @@ export class BlockManager {
     const tableLength = Math.ceil(maxModelLen / blockSize);
     this.#tables = Array.from({ length: numSlots }, () => new Int32Array(tableLength));
     this.#matched = new Int32Array(tableLength);
-    this.cache = options.prefixCaching ? new PrefixCache(numBlocks, blockSize, options.hashSeed) : undefined;
+    this.cache = options.prefixCaching
+      ? new PrefixCache(numBlocks, blockSize, new BlockHash(options.hashSeed))
+      : undefined;
   }
 
   /** Blocks that could be handed out now. */

@@ -1,4 +1,4 @@
-import { BlockHash } from "./block-hash.ts";
+import type { BlockHash } from "./block-hash.ts";
 
 const NONE = -1;
 
@@ -35,9 +35,9 @@ export class PrefixCache {
   numCached = 0;
   numIdle = 0;
 
-  constructor(numBlocks: number, blockSize: number, seed: number) {
+  constructor(numBlocks: number, blockSize: number, hash: BlockHash) {
     this.#blockSize = blockSize;
-    this.#hash = new BlockHash(seed);
+    this.#hash = hash;
     let buckets = 16;
     while (buckets < 2 * numBlocks) buckets *= 2;
     this.#mask = buckets - 1;

@@ -68,6 +68,18 @@ test("tenants share the device whatever one of them asks for", () => {
   expect(greedyDone).toBeLessThan(85);
 });
 
+test("a tenant with longer prompts has fewer of them computed", () => {
+  const load = merge(
+    flood("greedy", 200, 250, 1, { tenant: "greedy" }),
+    flood("modest", 120, 50, 1, { tenant: "modest" }),
+  );
+  const result = serveLoad(load, { maxNumBatchedTokens: 64 });
+  const modestMs = Math.max(...ofKind(result, "modest").map(({ endMs }) => endMs));
+  const greedyTokens = 250 * ofKind(result, "greedy").filter(({ endMs }) => endMs <= modestMs).length;
+  expect(greedyTokens).toBeGreaterThan(0.7 * 120 * 50);
+  expect(greedyTokens).toBeLessThan(1.3 * 120 * 50);
+});
+
 test("a tenant gains nothing by asking for long answers, or by mixing lengths", () => {
   const load = merge(
     flood("greedy", 100, 100, 300, { tenant: "greedy" }),
