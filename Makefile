@@ -83,6 +83,14 @@ test: build check test-asan ## Run every test; the last line counts them
 test-asan: build/asan/kernel_check ## Run the kernels' own checks under AddressSanitizer and UBSan
 	build/asan/kernel_check
 
+.PHONY: sim
+sim: $(DEPS) ## Simulate the engine under 10,000 seeds (ARGS="--seed 7" repeats one)
+	$(BUN) test/sim/run.ts --seeds 10000 $(ARGS)
+
+.PHONY: sim-aborts
+sim-aborts: $(DEPS) ## Abort 1,000,000 simulated requests and look for what is left
+	$(BUN) test/sim/aborts.ts 1000000
+
 .PHONY: check
 check: $(DEPS) ## Type checks, lint and format checks
 	node_modules/.bin/tsc -p .
@@ -113,6 +121,10 @@ clean: ## Remove what was built
 .PHONY: bench-quality
 bench-quality: build/libscalellm_cpu.so $(DEPS) ## How far the served precision is from float32, over every reference position
 	$(BUN) bench/quality.ts
+
+.PHONY: bench-engine
+bench-engine: $(DEPS) ## CPU a token costs around the device: scheduling, messages, text
+	$(BUN) bench/engine/scheduler-overhead.ts
 
 .PHONY: bench-startup
 bench-startup: build ## Time from start to ready, and memory
