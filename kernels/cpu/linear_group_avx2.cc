@@ -167,13 +167,14 @@ SL_INLINE void add_group(const GroupRows& w, const uint8_t* const* acts, int64_t
 }
 
 template <class Format, int kTokens>
-static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, __m256 (*out)[2]) {
+static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, bool fetch,
+                            __m256 (*out)[2]) {
   __m256 sum[kTokens][2] = {};
   const int64_t end = num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
   for (int64_t at = 0; at < end; panel += Format::kBlockBytes) {
     for (int i = 0; i < Format::kBlockPairs; ++i) {
       const Pair pair = {panel, panel + Format::kHeaderBytes + i * Format::kPairBytes};
-      for (int line = 0; kTokens > 1 && line < Format::kPairBytes; line += 64) {
+      for (int line = 0; fetch && line < Format::kPairBytes; line += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(pair.data + kPrefetchBytes + line), _MM_HINT_T0);
       }
       for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
@@ -193,14 +194,22 @@ static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* c
 template <class Format>
 constexpr int kMaxTokens = Format::kBits == 4 ? 4 : 2;
 
+// The first pass over a panel fetches what lies ahead of it; more passes would only repeat that.
 template <class Format, int kTokens = kMaxTokens<Format>>
-static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
+static void multiply_rest(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, bool fetch,
+                          float* out) {
   for (; count >= kTokens; count -= kTokens, acts += kTokens, out += kTokens * kPanelRows) {
-    multiply_tokens<Format, kTokens>(panel, cols, acts, reinterpret_cast<__m256(*)[2]>(out));
+    multiply_tokens<Format, kTokens>(panel, cols, acts, fetch, reinterpret_cast<__m256(*)[2]>(out));
+    fetch = false;
   }
   if constexpr (kTokens > 1) {
-    if (count > 0) multiply<Format, kTokens - 1>(panel, cols, acts, count, out);
+    if (count > 0) multiply_rest<Format, kTokens - 1>(panel, cols, acts, count, fetch, out);
   }
+}
+
+template <class Format>
+static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
+  multiply_rest<Format>(panel, cols, acts, count, count > 1, out);
 }
 
 SL_INLINE __m256 abs_max(__m256 a, __m256 b) {
