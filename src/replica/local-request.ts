@@ -14,7 +14,9 @@ export class LocalRequest {
   readonly events: EventQueue;
   /** The engine has computed some of it. */
   started = false;
-  /** Workers that died while it ran, since it last got a token. */
+  /** The present Worker has it. */
+  submitted = false;
+  /** Workers that died with it, since it last got a token. */
   crashes = 0;
   /** Called once, when nothing more will happen. */
   onOver: () => void = () => {};

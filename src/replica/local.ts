@@ -5,6 +5,7 @@ import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { EngineReady, ProfileReply } from "../engine/messages.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { CrashTrials } from "./crash-trials.ts";
 import { EngineConnection, type EngineDeath } from "./engine-connection.ts";
 import { failure } from "./failure.ts";
 import type { LocalChoice } from "./local-choice.ts";
@@ -14,9 +15,6 @@ import { ReplicaCounters } from "./replica-counters.ts";
 import { RestartBudget } from "./restart-budget.ts";
 import { readStep, type StepHandlers } from "./step-reader.ts";
 import { addRequest, engineSampling } from "./to-engine.ts";
-
-/** Workers that may die under a request before it is suspected of killing them and given up. */
-const MAX_CRASHES = 2;
 
 export interface LocalReplicaOptions {
   readonly name: string;
@@ -42,6 +40,7 @@ export class LocalReplica implements Replica {
   readonly #choices = new Map<number, { request: LocalRequest; choice: LocalChoice }>();
   readonly #counters = new ReplicaCounters();
   readonly #restarts: RestartBudget;
+  readonly #trials = new CrashTrials((live) => this.#submit(live));
   readonly #started = Promise.withResolvers<void>();
   readonly #profiles: ((reply: ProfileReply) => void)[] = [];
   readonly #handlers: StepHandlers;
@@ -164,6 +163,7 @@ export class LocalReplica implements Replica {
     for (const choice of live.choices) if (!choice.ended) this.#choices.set(choice.id, { request: live, choice });
     // While a new Worker starts, requests wait here.
     if (this.#state !== "ready") return;
+    live.submitted = true;
     this.#connection.send(addRequest(live.request, live.sampling, live.remaining(), this.#options.clock.nowMs()));
   }
 
@@ -183,6 +183,7 @@ export class LocalReplica implements Replica {
         if (stopped) this.#connection.send({ type: "abort", id });
         if (choice.ended) this.#choices.delete(id);
         if (request.isOver) this.#over(request);
+        else this.#trials.onProgress(request);
       },
       promptScores: (id, scores) => this.#choices.get(id)?.request.onPromptScores(scores),
       preempted: (id) => this.#choices.get(id)?.request.onPreempted(),
@@ -214,7 +215,7 @@ export class LocalReplica implements Replica {
     if (this.#state === "closed") return;
     this.#state = "ready";
     this.#started.resolve();
-    for (const live of this.#live) this.#submit(live);
+    this.#trials.onReady(this.#live);
   }
 
   #onDeath(death: EngineDeath): void {
@@ -227,10 +228,8 @@ export class LocalReplica implements Replica {
     this.#state = "restarting";
     this.#counters.restart();
     this.#choices.clear();
-    for (const live of [...this.#live]) {
-      if (live.started && ++live.crashes > MAX_CRASHES) this.#fail(live, failure.ofCrash());
-      else live.restart(() => this.#nextId++);
-    }
+    for (const guilty of this.#trials.onDeath(this.#live)) this.#fail(guilty, failure.ofCrash());
+    for (const live of this.#live) live.restart(() => this.#nextId++);
     this.#connection = this.#connect();
   }
 
@@ -273,6 +272,7 @@ export class LocalReplica implements Replica {
     if (!this.#live.delete(live)) return;
     if (!live.started) this.#numNotStarted--;
     live.onOver();
+    this.#trials.onProgress(live);
     if (this.#drained && this.#live.size === 0) this.#drained.resolve();
   }
 }
