@@ -7,13 +7,13 @@ import { VERSION } from "./version.ts";
 /** What `serve` prints once: everything a person needs to use the server and to see that it is the right one. */
 export function banner(settings: Settings, server: RunningServer, model: ReadyModel, startMs: number): string {
   const bold = (text: string) => (wantsColor(process.stdout) ? `\x1b[1m${text}\x1b[0m` : text);
-  const { opened, replica } = model;
+  const { replica } = model;
   const { info } = replica.engine;
   const kvTokens = info.numBlocks * info.blockSize;
   const rows: Array<readonly [string, string]> = [
     [
       "model",
-      `${model.name} (${opened.plan.spec.architecture}, ${opened.quantization}, ${formatBytes(info.weightBytes)} of weights)`,
+      `${model.name} (${model.architecture}, ${model.quantization}, ${formatBytes(info.weightBytes)} of weights)`,
     ],
     ["backend", `${info.name}, ${info.device}, ${info.numThreads} ${info.numThreads === 1 ? "thread" : "threads"}`],
     ["context", `${formatCount(info.maxModelLen)} tokens`],

@@ -2,7 +2,6 @@ import { isSupervisedChild } from "../config/environment.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/options.ts";
 import { systemClock } from "../core/clock.ts";
-import { ModelError } from "../model/model-error.ts";
 import { banner } from "./banner.ts";
 import { CliError, type Command } from "./command.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
@@ -54,7 +53,7 @@ async function serve(settings: Settings): Promise<number> {
     if (isSupervisedChild()) reportToSupervisor(stop);
   } catch (error) {
     await server.stop(false);
-    throw error instanceof ModelError ? new CliError(error.message) : error;
+    throw error;
   }
   const code = await ended;
   // Workers and sockets of clients that do not close must not keep the process.

@@ -24,7 +24,8 @@ import { VERSION } from "./version.ts";
 /** A model that answers, for the banner. */
 export interface ReadyModel {
   readonly name: string;
-  readonly opened: OpenedModel;
+  readonly architecture: string;
+  readonly quantization: string;
   readonly replica: LocalReplica;
 }
 
@@ -65,8 +66,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const gateway = new Gateway(metrics);
   const authentication = new Authentication(settings.apiKey);
   const lifecycle = new Lifecycle();
-  const reportError = (error: unknown) => logger.error("internal error", { error });
-  const rpc = { gateway, authentication, clock, reportError, limits: LIMITS, lifecycle, logger };
+  const rpc = { gateway, authentication, clock, limits: LIMITS, lifecycle, logger };
   if (!isLoopback(settings.host) && !authentication.required) {
     logger.warn("listening beyond this machine without an API key: anyone who reaches the port can use the model", {
       host: settings.host,
@@ -130,7 +130,7 @@ async function loadModel(
     name,
     backend: backendConfig(settings, opened, libraryPath),
     engine: engineOptions(settings),
-    tokenizer: (await text).tokenizer,
+    tokenizer: text.then((service) => service.tokenizer),
     clock: systemClock,
     onNotice: (message) => logger.info(message, { model: name }),
     onFatal: (error) => {
@@ -150,7 +150,9 @@ async function loadModel(
     },
     replica,
   );
-  return { name, opened, replica };
+  // What loading left behind (the vocabulary in several forms) is worth one pause before the first request.
+  Bun.gc(true);
+  return { name, architecture: opened.plan.spec.architecture, quantization: opened.quantization, replica };
 }
 
 function backendConfig(settings: Settings, opened: OpenedModel, libraryPath: string): BackendConfig {

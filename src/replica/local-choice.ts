@@ -1,4 +1,4 @@
-import type { FinishReason, TokenLogprob } from "../core/generate.ts";
+import type { FinishReason, GenerateRequest, TokenLogprob } from "../core/generate.ts";
 import type { SamplingParams } from "../core/sampling-params.ts";
 import { FINISH } from "../engine/step-message.ts";
 import { TextAssembler } from "../text/text-assembler.ts";
@@ -27,12 +27,16 @@ export class LocalChoice {
   readonly #sampling: SamplingParams;
   readonly #eosTokenIds: readonly number[];
 
-  constructor(id: number, index: number, sampling: SamplingParams, tokenizer: Tokenizer) {
+  constructor(id: number, index: number, request: GenerateRequest, tokenizer: Tokenizer) {
+    const { sampling, promptTokenIds } = request;
     this.id = id;
     this.index = index;
     this.#sampling = sampling;
     this.#eosTokenIds = tokenizer.eosTokenIds;
-    this.#assembler = new TextAssembler(tokenizer, sampling);
+    this.#assembler = new TextAssembler(tokenizer, {
+      ...sampling,
+      continuesText: !tokenizer.isSpecial(promptTokenIds[promptTokenIds.length - 1]!),
+    });
   }
 
   /** Takes the tokens of a stream begun elsewhere, whose text has been sent. */

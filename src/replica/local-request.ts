@@ -37,10 +37,7 @@ export class LocalRequest {
     this.request = request;
     this.sampling = sampling;
     this.events = new EventQueue(onReturn);
-    this.choices = Array.from(
-      { length: request.n },
-      (_, index) => new LocalChoice(newId(), index, request.sampling, tokenizer),
-    );
+    this.choices = Array.from({ length: request.n }, (_, index) => new LocalChoice(newId(), index, request, tokenizer));
     this.#live = request.n;
     if (request.resume) this.choices[0]!.restore(request.resume.outputTokenIds);
     this.#timings = { arrivedMs: nowMs, scheduledMs: nowMs, firstTokenMs: nowMs, finishedMs: nowMs, preemptions: 0 };

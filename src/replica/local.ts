@@ -20,7 +20,8 @@ export interface LocalReplicaOptions {
   readonly name: string;
   readonly backend: BackendConfig;
   readonly engine: EngineOptions;
-  readonly tokenizer: Tokenizer;
+  /** A promise lets the weights load while the tokenizer is built. */
+  readonly tokenizer: Tokenizer | Promise<Tokenizer>;
   readonly clock: Clock;
   /** Things a person should know, such as a clipped context or a restarted engine. */
   readonly onNotice?: (message: string) => void;
@@ -46,6 +47,7 @@ export class LocalReplica implements Replica {
   readonly #handlers: StepHandlers;
   #drained: PromiseWithResolvers<void> | undefined;
   #connection: EngineConnection;
+  #tokenizer: Tokenizer | undefined;
   #ready: EngineReady | undefined;
   #backend: BackendConfig;
   #state: "loading" | "ready" | "restarting" | "closed" | "fatal" = "loading";
@@ -65,7 +67,12 @@ export class LocalReplica implements Replica {
   /** Resolves when the weights are loaded and requests run. Rejects with what the engine says when it cannot start. */
   static async start(options: LocalReplicaOptions): Promise<LocalReplica> {
     const replica = new LocalReplica(options);
-    await replica.#started.promise;
+    try {
+      [replica.#tokenizer] = await Promise.all([options.tokenizer, replica.#started.promise]);
+    } catch (error) {
+      await replica.close();
+      throw error;
+    }
     return replica;
   }
 
@@ -115,7 +122,8 @@ export class LocalReplica implements Replica {
   }
 
   #begin(request: GenerateRequest, signal: AbortSignal): LocalRequest {
-    const { tokenizer, clock } = this.#options;
+    const { clock } = this.#options;
+    const tokenizer = this.#tokenizer!;
     const sampling = engineSampling(request.sampling, tokenizer.eosTokenIds);
     const onAbort = () => {
       if (!live.isOver) this.#fail(live, new ServeError("cancelled", "The request was cancelled."));

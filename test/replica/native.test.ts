@@ -52,7 +52,7 @@ test("a new Worker takes over the weights and the engine, and streams go on to t
   const replica = await startNative((message) => notices.push(message));
   const results = requests.map((one) => collect(replica.generate(one, never)));
   // A message that the engine chokes on: the Worker dies with a native step in flight, more than once.
-  const garbage = { ...request(6), promptTokenIds: undefined as unknown as Int32Array };
+  const garbage = { ...request(6), promptTokenIds: { length: 3 } as unknown as Int32Array };
   expect(await failureOf(collect(replica.generate(garbage, never)))).toMatchObject({ code: "internal" });
   const got = await Promise.all(results);
   got.forEach((result, i) => {
