@@ -94,7 +94,9 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
     await http.stop({ graceful: false });
     throw bindError(error, settings.host, settings.grpcPort, "--grpc-port", "--no-grpc");
   }
-  const loading = loadModel(settings, gateway, authentication, logger, hooks);
+  const loading = loadModel(settings, gateway, authentication, logger, hooks).catch((error: Error) => {
+    throw error instanceof CliError ? error : new CliError(`cannot load the model: ${error.message}`);
+  });
   // The caller awaits it; a rejection before that must not end the process.
   loading.catch(() => {});
   return {
