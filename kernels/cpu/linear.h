@@ -28,7 +28,6 @@ void read_row(const TensorView& tensor, int64_t row, float* out);
 struct LinearSpec {
   std::vector<TensorView> parts;  // stacked along rows in this order (q, k, v); equal cols, dtypes may differ
   bool gate_up = false;       // two parts of equal shape: the product is silu(x gate^T) * (x up^T), rows = gate's rows
-  bool precise = false;       // worth more activation precision (down projection, lm_head): see linear.cc
   int32_t weight_format = 0;  // SL_WEIGHTS_*
   int32_t isa = 0;            // SL_ISA_*, already resolved
 };

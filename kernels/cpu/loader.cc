@@ -155,13 +155,12 @@ class Loader {
   }
 
   struct Use {
-    bool gate_up = false, precise = false, float32 = false;
+    bool gate_up = false, float32 = false;
   };
 
   std::unique_ptr<Linear> linear(std::initializer_list<Shape> shapes, int32_t layer, int32_t expert, Use use) {
     LinearSpec spec;
     spec.gate_up = use.gate_up;
-    spec.precise = use.precise;
     spec.weight_format = use.float32 ? static_cast<int32_t>(SL_WEIGHTS_F32) : desc_.weight_format;
     spec.isa = model_->isa;
     std::vector<const sl_tensor*> taken;
@@ -178,7 +177,7 @@ class Loader {
   void load_head() {
     const int64_t vocab = desc_.vocab_size, hidden = desc_.hidden_size;
     const bool tied = !find(SL_ROLE_LM_HEAD);
-    model_->lm_head = linear({{tied ? SL_ROLE_EMBED : SL_ROLE_LM_HEAD, vocab, hidden}}, -1, -1, {.precise = true});
+    model_->lm_head = linear({{tied ? SL_ROLE_EMBED : SL_ROLE_LM_HEAD, vocab, hidden}}, -1, -1);
     if (tied) {
       model_->embedding.tied = model_->lm_head.get();
     } else {
@@ -219,7 +218,7 @@ class Loader {
     if (find(SL_ROLE_ROUTER, index)) return load_experts(index, layer);
     const int64_t inner = m.intermediate_size;
     layer.gate_up = linear({{SL_ROLE_GATE, inner, hidden}, {SL_ROLE_UP, inner, hidden}}, index, -1, {.gate_up = true});
-    layer.down = linear({{SL_ROLE_DOWN, hidden, inner}}, index, -1, {.precise = true});
+    layer.down = linear({{SL_ROLE_DOWN, hidden, inner}}, index, -1);
   }
 
   void load_biases(int32_t index, Layer& layer) {
@@ -249,7 +248,7 @@ class Loader {
     for (int32_t e = 0; e < m.num_experts; ++e) {
       layer.expert_gate_up.push_back(linear({{SL_ROLE_EXPERT_GATE, inner, hidden}, {SL_ROLE_EXPERT_UP, inner, hidden}},
                                             index, e, {.gate_up = true}));
-      layer.expert_down.push_back(linear({{SL_ROLE_EXPERT_DOWN, hidden, inner}}, index, e, {.precise = true}));
+      layer.expert_down.push_back(linear({{SL_ROLE_EXPERT_DOWN, hidden, inner}}, index, e));
       if (!(layer.expert_gate_up[0]->act_layout() == layer.expert_gate_up.back()->act_layout()) ||
           !(layer.expert_down[0]->act_layout() == layer.expert_down.back()->act_layout())) {
         throw StatusError(SL_ERR_UNSUPPORTED,

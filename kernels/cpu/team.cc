@@ -158,7 +158,7 @@ void Member::barrier() {
 }
 
 int64_t Member::claim() {
-  return team_->state_->counters[phase_].next.fetch_add(1, std::memory_order_relaxed);
+  return size_ + team_->state_->counters[phase_].next.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Member::next_counter() {

@@ -21,10 +21,11 @@ class Member {
 
   // Splits tiles 0..count-1 over the members dynamically, so that a stolen core costs a tile and not a step. Every
   // member calls it, in the same order between barriers, with the same count. Does not wait at the end. Which member
-  // runs a tile never influences its result.
+  // runs a tile never influences its result. A member's first tile is its index, which costs no claim; so tiles 0 ..
+  // size() - 1 may well be larger than the rest.
   template <class F>
   void for_tiles(int64_t count, F&& tile) {
-    for (int64_t i; (i = claim()) < count;) tile(i);
+    for (int64_t i = index_; i < count; i = claim()) tile(i);
     next_counter();
   }
 
