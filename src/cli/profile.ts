@@ -23,7 +23,7 @@ const HELP = `Usage: scalellm profile [MODEL] [OPTIONS]
 
 Runs a load on a server in this process and tells where the time of a request goes, stage by stage, as share of the time
 to the first token and of the time between tokens, ranked by what would pay most if it were free. Each load runs twice,
-without timing and with it, so that the cost of timing is known.
+without timing and with it, so that the cost of timing is known. Loads are closed loops: --concurrency.
 
   scalellm profile
   scalellm profile ./model.gguf --concurrency 1,16,64 --chrome-trace trace.json
@@ -51,10 +51,12 @@ export const profileCommand: Command = {
     const given = splitBenchFlags(argv);
     const { settings, positionals } = loadSettings(given.rest);
     if (positionals.length > 1) throw new CliError(`expected one model, got ${positionals.join(" ")}`, 2);
-    const open = given.has("rate") || given.has("ramp") || given.has("trace");
+    // Decode steps are told from others by every stream of the load decoding: an open loop has no such number.
+    for (const name of ["rate", "ramp", "trace"] as const)
+      if (given.has(name)) throw new CliError(`--${name}: a profile needs a closed loop; use --concurrency`, 2);
     const flags = splitBenchFlags([
       ...argv,
-      ...(open || given.has("concurrency") ? [] : ["--concurrency", DEFAULT_CONCURRENCY]),
+      ...(given.has("concurrency") ? [] : ["--concurrency", DEFAULT_CONCURRENCY]),
       ...(given.has("output-tokens") ? [] : ["--output-tokens", DEFAULT_OUTPUT_TOKENS]),
     ]);
     return profile(flags, { ...settings, model: positionals[0] ?? settings.model });
@@ -123,9 +125,7 @@ class ProfileSession {
     return {
       ...this.#progress,
       onSliceStart: async ({ load }, _endpoint, round) => {
-        // An open loop has no fixed number of streams: it has no steps of a full batch to look at.
-        const streams = load.kind === "closed" ? load.concurrency : Number.POSITIVE_INFINITY;
-        await this.#recorder.enable(round === 1 ? streams : 0);
+        await this.#recorder.enable(round === 1 && load.kind === "closed" ? load.concurrency : 0);
         this.#before = round === 1 ? await this.#recorder.snapshot() : undefined;
       },
       onSliceEnd: (cell, endpoint, results) => this.#sliceEnded(cell, endpoint, results),
