@@ -126,6 +126,10 @@ bench-quality: build/libscalellm_cpu.so $(DEPS) ## How far the served precision 
 bench-engine: $(DEPS) ## CPU a token costs around the device: scheduling, messages, text
 	$(BUN) bench/engine/scheduler-overhead.ts
 
+.PHONY: bench-mixed
+bench-mixed: $(DEPS) build/libscalellm_cpu.so ## Short prompts among long ones on the bundled model (ARGS="--itl-target-ms 100")
+	$(BUN) bench/engine/mixed-load.ts $(ARGS)
+
 .PHONY: bench-startup
 bench-startup: build ## Time from start to ready, and memory
 	$(BUN) bench/startup.ts
