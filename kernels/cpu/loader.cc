@@ -177,7 +177,7 @@ class Loader {
   void load_head() {
     const int64_t vocab = desc_.vocab_size, hidden = desc_.hidden_size;
     const bool tied = !find(SL_ROLE_LM_HEAD);
-    model_->lm_head = linear({{tied ? SL_ROLE_EMBED : SL_ROLE_LM_HEAD, vocab, hidden}}, -1, -1);
+    model_->lm_head = linear({{tied ? SL_ROLE_EMBED : SL_ROLE_LM_HEAD, vocab, hidden}}, -1, -1, {});
     if (tied) {
       model_->embedding.tied = model_->lm_head.get();
     } else {
@@ -218,7 +218,7 @@ class Loader {
     if (find(SL_ROLE_ROUTER, index)) return load_experts(index, layer);
     const int64_t inner = m.intermediate_size;
     layer.gate_up = linear({{SL_ROLE_GATE, inner, hidden}, {SL_ROLE_UP, inner, hidden}}, index, -1, {.gate_up = true});
-    layer.down = linear({{SL_ROLE_DOWN, hidden, inner}}, index, -1);
+    layer.down = linear({{SL_ROLE_DOWN, hidden, inner}}, index, -1, {});
   }
 
   void load_biases(int32_t index, Layer& layer) {
@@ -248,7 +248,7 @@ class Loader {
     for (int32_t e = 0; e < m.num_experts; ++e) {
       layer.expert_gate_up.push_back(linear({{SL_ROLE_EXPERT_GATE, inner, hidden}, {SL_ROLE_EXPERT_UP, inner, hidden}},
                                             index, e, {.gate_up = true}));
-      layer.expert_down.push_back(linear({{SL_ROLE_EXPERT_DOWN, hidden, inner}}, index, e));
+      layer.expert_down.push_back(linear({{SL_ROLE_EXPERT_DOWN, hidden, inner}}, index, e, {}));
       if (!(layer.expert_gate_up[0]->act_layout() == layer.expert_gate_up.back()->act_layout()) ||
           !(layer.expert_down[0]->act_layout() == layer.expert_down.back()->act_layout())) {
         throw StatusError(SL_ERR_UNSUPPORTED,

@@ -38,10 +38,11 @@ Sampler::Sampler(const Kernels& kernels, int32_t vocab_size)
       p_(vocab_size),
       sums_(blocks_of(vocab_size, kSumBlock)),
       block_max_(blocks_of(vocab_size, kMaxBlock)),
-      ids_(vocab_size) {}
+      ids_(vocab_size),
+      band_(vocab_size) {}
 
 int64_t Sampler::bytes() const {
-  return work_.bytes() + p_.bytes() + sums_.bytes() + block_max_.bytes() + ids_.bytes();
+  return work_.bytes() + p_.bytes() + sums_.bytes() + block_max_.bytes() + ids_.bytes() + band_.bytes();
 }
 
 int32_t Sampler::sample(const Slot& slot, const float* logits) {
@@ -154,30 +155,46 @@ int32_t Sampler::cut_top_p(const float* logits, int32_t count, float top_p) {
   return count;
 }
 
-// The same over the whole vocabulary, ids ascending: bands of logits, each a factor 4 in probability, are added until
-// they hold enough; only the last band is sorted.
+// The same over the whole vocabulary, ids ascending. Bands of logits, each a factor 4 in probability, are added until
+// they hold enough; the last is halved while it is large and then sorted to find where the run ends.
 int32_t Sampler::keep_top_p(const float* logits, float max, const Slot& slot, double total) {
   constexpr float kBand = 1.3862944f;  // ln 4
   constexpr int kMaxBands = 64;        // the exponential is 0 beyond
+  constexpr int32_t kSorted = 1024;
   const double target = static_cast<double>(slot.top_p) * total;
+  const auto mass = [&](float least) { return kernels_.sum_from(logits, p_.data(), vocab_size_, least); };
+  const auto count_above = [&](float least) { return kernels_.count_above(logits, vocab_size_, least); };
   float upper = kInfinity, lower = max;
-  double sum = 0;  // of logits >= upper
+  double sum = 0;  // of logits >= upper; below the target, which logits >= lower reach
   for (int band = 1;; ++band) {
     lower = band < kMaxBands ? max - static_cast<float>(band) * kBand * slot.temperature : -kInfinity;
-    const double next = kernels_.sum_from(logits, p_.data(), vocab_size_, lower);
+    const double next = mass(lower);
     if (next >= target || lower == -kInfinity) break;
     sum = next;
     upper = lower;
   }
+  while (lower > -kInfinity && count_above(lower) - count_above(upper) > kSorted) {
+    const float top = std::min(upper, max), middle = lower + (top - lower) / 2;
+    if (!(middle > lower && middle < top)) break;
+    const double next = mass(middle);
+    if (next >= target) {
+      lower = middle;
+    } else {
+      sum = next;
+      upper = middle;
+    }
+  }
   int32_t* ids = ids_.data();
-  const int32_t count = kernels_.collect_from(logits, vocab_size_, lower, ids);
-  int32_t* band = std::stable_partition(ids, ids + count, [&](int32_t id) { return logits[id] >= upper; });
-  int32_t* const end = ids + count;
-  std::sort(band, end,
-            [&](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); });
-  while (band < end && sum < target) sum += static_cast<double>(p_[*band++]);
-  std::sort(ids, band);
-  return static_cast<int32_t>(band - ids);
+  int32_t* const end = ids + kernels_.collect_from(logits, vocab_size_, lower, ids);
+  int32_t* const band = band_.data();
+  int32_t* const band_end = std::copy_if(ids, end, band, [&](int32_t id) { return logits[id] < upper; });
+  const auto before = [&](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); };
+  std::sort(band, band_end, before);
+  const int32_t* last = band;
+  for (; last < band_end && sum < target; ++last) sum += static_cast<double>(p_[*last]);
+  if (last == band_end) return static_cast<int32_t>(end - ids);  // rounding: all of them
+  const int32_t cut = *last;                                     // the first not kept
+  return static_cast<int32_t>(std::remove_if(ids, end, [&](int32_t id) { return !before(id, cut); }) - ids);
 }
 
 void Sampler::logprobs(const float* logits, int32_t token, int32_t top, Logprobs* out) {

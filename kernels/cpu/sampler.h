@@ -45,6 +45,7 @@ class Sampler {
   Buffer<float> sums_;       // [vocab / kSumBlock] of p_
   Buffer<float> block_max_;  // [vocab / kMaxBlock]
   Buffer<int32_t> ids_;      // [vocab] candidates
+  Buffer<int32_t> band_;     // [vocab] the last band of top_p
 };
 
 // Uniform in [0, 1) with 53 bits: the first two words of Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers:
