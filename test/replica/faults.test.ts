@@ -1,5 +1,4 @@
 import { expect, test } from "bun:test";
-import type { LocalReplica } from "../../src/replica/local.ts";
 import {
   collect,
   expectedOutput,
@@ -24,6 +23,10 @@ function innocent(count: number, ...tokens: number[]) {
   }
   return requests;
 }
+
+/** Runs for a second at 2 ms a step: long enough to be met running on a busy machine. */
+const LASTING = makeRequest(prompt(1, 30), { maxTokens: 450, ignoreEos: true });
+const SLOW = { cost: { ...FAKE.cost, stepMs: 2 } };
 
 test("failed steps are computed again and no stream notices", async () => {
   const failSteps = [2, 9, 10, 25, 40];
@@ -124,38 +127,33 @@ test("a backend that cannot start rejects the start", async () => {
 });
 
 test("a full queue refuses with a time to come back", async () => {
-  const replica = await startReplica({
-    engine: { maxNumSeqs: 1, maxQueue: 3 },
-    fake: { cost: { ...FAKE.cost, stepMs: 1 } },
-  });
-  const running = innocent(1)[0]!;
-  const results = [collect(replica.generate(running, never))];
+  const replica = await startReplica({ engine: { maxNumSeqs: 1, maxQueue: 3 }, fake: SLOW });
+  const results = [collect(replica.generate(LASTING, never))];
   await until(() => replica.stats().running === 1);
-  const queued = innocent(3);
-  for (const request of queued) results.push(collect(replica.generate(request, never)));
-  const refused = await collect(replica.generate(innocent(1)[0]!, never)).catch((error: unknown) => error);
+  for (const request of innocent(3)) results.push(collect(replica.generate(request, never)));
+  const refused = await failureOf(collect(replica.generate(LASTING, never)));
   expect(refused).toMatchObject({ code: "overloaded" });
   expect((refused as { retryAfterS: number }).retryAfterS).toBeGreaterThanOrEqual(1);
-  for (const result of await Promise.all(results)) expect(result.tokens[0]!.length).toBe(40);
+  const lengths = (await Promise.all(results)).map(({ tokens }) => tokens[0]!.length);
+  expect(lengths).toEqual([450, 40, 40, 40]);
   await replica.close();
 });
 
 test("draining refuses new requests and waits for the running ones", async () => {
-  const replica: LocalReplica = await startReplica({ fake: { cost: { ...FAKE.cost, stepMs: 1 } } });
-  const request = innocent(1)[0]!;
-  const running = collect(replica.generate(request, never));
+  const replica = await startReplica({ fake: SLOW });
+  const running = collect(replica.generate(LASTING, never));
   await until(() => replica.stats().running === 1);
   const drained = replica.drain();
   expect(replica.stats().ready).toBe(false);
-  expect(await failureOf(collect(replica.generate(request, never)))).toMatchObject({ code: "unavailable" });
+  expect(await failureOf(collect(replica.generate(LASTING, never)))).toMatchObject({ code: "unavailable" });
   await drained;
-  expect((await running).tokens[0]).toEqual(expectedOutput(request));
+  expect((await running).tokens[0]).toEqual(expectedOutput(LASTING));
   await replica.close();
 });
 
 test("closing ends what still runs", async () => {
-  const replica = await startReplica({ fake: { cost: { ...FAKE.cost, stepMs: 1 } } });
-  const running = collect(replica.generate(innocent(1)[0]!, never)).catch((error: unknown) => error);
+  const replica = await startReplica({ fake: SLOW });
+  const running = failureOf(collect(replica.generate(LASTING, never)));
   await until(() => replica.stats().running === 1);
   await replica.close();
   expect(await running).toMatchObject({ code: "unavailable" });
