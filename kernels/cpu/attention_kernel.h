@@ -5,9 +5,7 @@
 // may not see have weight exactly 0, and a tile of only such positions leaves a row's state as it was, bit for bit.
 #pragma once
 #include "cpu/attention.h"
-#include "cpu/kv_cache.h"
-#include "cpu/vec.h"
-#include "scalellm.h"
+#include "cpu/kv_kernel.h"
 
 namespace scalellm::SL_VEC {
 
@@ -22,47 +20,6 @@ constexpr int kRows = 2, kGroups = 1, kValues = 1, kWidenRows = 1;
 #endif
 constexpr int kTileGroups = kTile / kLanes;
 constexpr float kNoScore = -1e30f;  // the state before the first visible position; finite, so that differences are too
-
-struct StoredF32 {
-  using Widened = StoredF32;
-  using T = float;
-  static constexpr bool kScaled = false;
-  SL_INLINE V load(const T* p) { return SL_VEC::load(p); }
-  SL_INLINE void store(T* p, V x) { SL_VEC::store(p, x); }
-};
-// float32 widened from a type with scales.
-struct WidenedInt8 : StoredF32 {
-  static constexpr bool kScaled = true;
-};
-struct StoredF16 {
-  using Widened = StoredF32;
-  using T = uint16_t;
-  static constexpr bool kScaled = false;
-  SL_INLINE V load(const T* p) { return load_f16(p); }
-  SL_INLINE void store(T* p, V x) { store_f16(p, x); }
-};
-struct StoredBf16 {
-  using Widened = StoredF32;
-  using T = uint16_t;
-  static constexpr bool kScaled = false;
-  SL_INLINE V load(const T* p) { return load_bf16(p); }
-  SL_INLINE void store(T* p, V x) {
-    float values[kLanes];
-    SL_VEC::store(values, x);
-    for (int i = 0; i < kLanes; ++i) p[i] = float_to_bf16(values[i]);
-  }
-};
-struct StoredInt8 {
-  using Widened = WidenedInt8;
-  using T = int8_t;
-  static constexpr bool kScaled = true;
-  SL_INLINE V load(const T* p) { return load_i8(p); }
-  SL_INLINE void store(T* p, V x) {
-    float values[kLanes];
-    SL_VEC::store(values, nearest(min(max(x, set1(-127.0f)), set1(127.0f))));
-    for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(values[i]);
-  }
-};
 
 // Where the four groups of a tile lie. Groups with no visible position have null pointers.
 template <class E>
@@ -79,13 +36,6 @@ struct Rows {
   int64_t state_stride;
   int head_dim, padded_dim;
 };
-
-SL_INLINE int smaller(int a, int b) {
-  return a < b ? a : b;
-}
-SL_INLINE int larger(int a, int b) {
-  return a > b ? a : b;
-}
 
 template <class E, int R, int P>
 SL_INLINE void score_groups(const float* q, int padded_dim, int head_dim, const typename E::T* const* k,
@@ -395,53 +345,6 @@ static void attend_combine(const float* first, int32_t count, int64_t stride, in
   memcpy(work, first, sizeof(float) * static_cast<size_t>(partial_floats(head_dim)));
   for (int i = 1; i < count; ++i) merge(work, first + i * stride, (head_dim + kLanes - 1) / kLanes * kLanes);
   finish(work, head_dim, out);
-}
-
-template <class E>
-float write_scale(const float* x, int n) {
-  V most = zero();
-  for (int d = 0; d < n; d += kLanes) {
-    const V v = load_n(x + d, smaller(kLanes, n - d));
-    most = max(max(v, sub(zero(), v)), most);
-  }
-  return largest(most) / 127.0f;
-}
-
-template <class E>
-void kv_write_typed(const KvLayout& l, uint8_t* block, int32_t offset, const float* k, const float* v) {
-  using T = typename E::T;
-  V k_factor = set1(1.0f), v_factor = k_factor;
-  if constexpr (E::kScaled) {
-    const float k_scale = write_scale<E>(k, l.head_dim), v_scale = write_scale<E>(v, l.head_dim);
-    float* scales = reinterpret_cast<float*>(block + l.scale_offset);
-    scales[offset] = k_scale;
-    scales[l.block_size + offset] = v_scale;
-    k_factor = set1(k_scale > 0 ? 1.0f / k_scale : 0.0f);
-    v_factor = set1(v_scale > 0 ? 1.0f / v_scale : 0.0f);
-  }
-  T* to_k = reinterpret_cast<T*>(block) + offset / l.group * l.group * l.head_dim + offset % l.group;
-  T* to_v = reinterpret_cast<T*>(block + l.v_offset) + offset * l.padded_dim;
-  for (int d = 0; d < l.head_dim; d += kLanes) {
-    const int n = smaller(kLanes, l.head_dim - d);
-    T packed[kLanes];
-    E::store(packed, mul(load_n(k + d, n), k_factor));
-    for (int i = 0; i < n; ++i) to_k[(d + i) * l.group] = packed[i];
-    E::store(to_v + d, mul(load_n(v + d, n), v_factor));
-  }
-}
-
-// Stores one token's key and value of one KV head at `offset` in its block.
-static void kv_write(const KvLayout& l, uint8_t* block, int32_t offset, const float* k, const float* v) {
-  switch (l.dtype) {
-    case SL_KV_F32:
-      return kv_write_typed<StoredF32>(l, block, offset, k, v);
-    case SL_KV_F16:
-      return kv_write_typed<StoredF16>(l, block, offset, k, v);
-    case SL_KV_BF16:
-      return kv_write_typed<StoredBf16>(l, block, offset, k, v);
-    default:
-      return kv_write_typed<StoredInt8>(l, block, offset, k, v);
-  }
 }
 
 }  // namespace scalellm::SL_VEC

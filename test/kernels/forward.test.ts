@@ -131,6 +131,18 @@ describe.each(names)("%s", (name) => {
     });
   });
 
+  test.if(backend.info.slidingWindow > 0)("blocks before the sliding window are not read", () => {
+    const prompt = prompts[NUM_PROMPTS - 1]!;
+    const start = prompt.length - 3;
+    const blocks = table();
+    const rest = { ids: prompt.subarray(start), start, rows: everyRow(3) };
+    chunked(backend, prompt, blocks, () => 50);
+    const freed = blocks.map((b, i) => ((i + 1) * BLOCK <= start - backend.info.slidingWindow + 1 ? -1 : b));
+    expect(freed.filter((b) => b < 0).length).toBeGreaterThan(10);
+    const logits = logitsOf(backend, [{ ...rest, blocks: freed }]);
+    expect(logits).toEqual(whole[NUM_PROMPTS - 1]!.subarray(start * model.vocabSize));
+  });
+
   test("greedy continuations match, all prompts decoding together", () => {
     const blocks = permutation(backend.info.numBlocks, random);
     const outputs: number[][] = prompts.map(() => []);
