@@ -70,28 +70,28 @@ enum { SL_ISA_AUTO = 0, SL_ISA_PORTABLE = 1, SL_ISA_AVX2 = 2, SL_ISA_AVX512 = 3,
 
 // Role of a tensor in the forward pass. "rows" are output features, "cols" input features.
 enum {
-  SL_ROLE_EMBED = 0,        // [vocab, hidden]; also the lm_head when no SL_ROLE_LM_HEAD is given
-  SL_ROLE_LM_HEAD = 1,      // [vocab, hidden]
-  SL_ROLE_FINAL_NORM = 2,   // [hidden]
-  SL_ROLE_ATTN_NORM = 3,    // [hidden], per layer from here on
-  SL_ROLE_FFN_NORM = 4,     // [hidden]
-  SL_ROLE_Q = 5,            // [num_heads * head_dim, hidden]
-  SL_ROLE_K = 6,            // [num_kv_heads * head_dim, hidden]
-  SL_ROLE_V = 7,            // [num_kv_heads * head_dim, hidden]
-  SL_ROLE_O = 8,            // [hidden, num_heads * head_dim]
-  SL_ROLE_Q_BIAS = 9,       // [rows of Q]
+  SL_ROLE_EMBED = 0,       // [vocab, hidden]; also the lm_head when no SL_ROLE_LM_HEAD is given
+  SL_ROLE_LM_HEAD = 1,     // [vocab, hidden]
+  SL_ROLE_FINAL_NORM = 2,  // [hidden]
+  SL_ROLE_ATTN_NORM = 3,   // [hidden], per layer from here on
+  SL_ROLE_FFN_NORM = 4,    // [hidden]
+  SL_ROLE_Q = 5,           // [num_heads * head_dim, hidden]
+  SL_ROLE_K = 6,           // [num_kv_heads * head_dim, hidden]
+  SL_ROLE_V = 7,           // [num_kv_heads * head_dim, hidden]
+  SL_ROLE_O = 8,           // [hidden, num_heads * head_dim]
+  SL_ROLE_Q_BIAS = 9,      // [rows of Q]
   SL_ROLE_K_BIAS = 10,
   SL_ROLE_V_BIAS = 11,
   SL_ROLE_O_BIAS = 12,
-  SL_ROLE_Q_NORM = 13,      // [head_dim]
-  SL_ROLE_K_NORM = 14,      // [head_dim]
-  SL_ROLE_GATE = 15,        // [intermediate, hidden]
-  SL_ROLE_UP = 16,          // [intermediate, hidden]
-  SL_ROLE_DOWN = 17,        // [hidden, intermediate]
-  SL_ROLE_ROUTER = 18,      // [num_experts, hidden]; a layer that has one is a mixture of experts
-  SL_ROLE_EXPERT_GATE = 19, // [moe_intermediate, hidden], one tensor an expert
-  SL_ROLE_EXPERT_UP = 20,   // [moe_intermediate, hidden]
-  SL_ROLE_EXPERT_DOWN = 21, // [hidden, moe_intermediate]
+  SL_ROLE_Q_NORM = 13,       // [head_dim]
+  SL_ROLE_K_NORM = 14,       // [head_dim]
+  SL_ROLE_GATE = 15,         // [intermediate, hidden]
+  SL_ROLE_UP = 16,           // [intermediate, hidden]
+  SL_ROLE_DOWN = 17,         // [hidden, intermediate]
+  SL_ROLE_ROUTER = 18,       // [num_experts, hidden]; a layer that has one is a mixture of experts
+  SL_ROLE_EXPERT_GATE = 19,  // [moe_intermediate, hidden], one tensor an expert
+  SL_ROLE_EXPERT_UP = 20,    // [moe_intermediate, hidden]
+  SL_ROLE_EXPERT_DOWN = 21,  // [hidden, moe_intermediate]
 };
 
 enum { SL_SCALE_NONE = 0, SL_SCALE_TENSOR = 1, SL_SCALE_ROW = 2, SL_SCALE_BLOCK = 3 };
@@ -100,16 +100,16 @@ enum { SL_SCALE_NONE = 0, SL_SCALE_TENSOR = 1, SL_SCALE_ROW = 2, SL_SCALE_BLOCK 
 // One tensor in one file. Offsets are absolute in the file and need no alignment.
 typedef struct {
   int32_t role;
-  int32_t layer;        // -1 where the role is not per layer
-  int32_t expert;       // -1 where the role is not per expert
-  int32_t dtype;        // SL_F32 ... of the weight
-  int64_t rows;         // 1 for vectors
-  int64_t cols;         // contiguous dimension
+  int32_t layer;   // -1 where the role is not per layer
+  int32_t expert;  // -1 where the role is not per expert
+  int32_t dtype;   // SL_F32 ... of the weight
+  int64_t rows;    // 1 for vectors
+  int64_t cols;    // contiguous dimension
   int64_t offset;
   int64_t num_bytes;
-  int32_t file;         // index into sl_model_desc.paths
-  int32_t rope_heads;   // > 0: rows are rotary pairs interleaved (2i, 2i+1) within each of this many heads, as GGUF stores
-                        // llama's q and k; the loader permutes them to halves (i, i + head_dim/2)
+  int32_t file;        // index into sl_model_desc.paths
+  int32_t rope_heads;  // > 0: rows are rotary pairs interleaved (2i, 2i+1) within each of this many heads, as GGUF
+                       // stores llama's q and k; the loader permutes them to halves (i, i + head_dim/2)
   int32_t scale_kind;   // SL_SCALE_*: weight = stored * scale
   int32_t scale_dtype;  // SL_F32 or SL_BF16
   int64_t scale_offset;
@@ -121,9 +121,9 @@ typedef struct {
 } sl_tensor;
 
 enum {
-  SL_FLAG_QK_NORM = 1,           // RMS norm over head_dim on q and k before rope
-  SL_FLAG_NORM_TOPK_PROB = 2,    // expert weights: softmax over all, then divide by the sum of the chosen
-                                 // (equals a softmax over the chosen). Without it they are used as they are
+  SL_FLAG_QK_NORM = 1,         // RMS norm over head_dim on q and k before rope
+  SL_FLAG_NORM_TOPK_PROB = 2,  // expert weights: softmax over all, then divide by the sum of the chosen
+                               // (equals a softmax over the chosen). Without it they are used as they are
 };
 
 typedef struct {
@@ -137,7 +137,7 @@ typedef struct {
   int32_t intermediate_size;  // of dense layers; 0 where all layers are experts
   int32_t vocab_size;
   int32_t max_positions;
-  int32_t num_experts;        // 0: dense
+  int32_t num_experts;  // 0: dense
   int32_t experts_per_token;
   int32_t moe_intermediate_size;
   float rms_norm_eps;
@@ -147,19 +147,19 @@ typedef struct {
   int32_t num_threads;          // threads used to load; 0: one a core
   int32_t num_tensors;
   int32_t num_paths;
-  const float* rope_inv_freq;        // [head_dim / 2], scaling already applied
-  const int32_t* layer_window;       // [num_layers] sliding window in tokens, 0: full attention
-  const sl_tensor* tensors;          // [num_tensors]
-  const char* const* paths;          // [num_paths], UTF-8
+  const float* rope_inv_freq;   // [head_dim / 2], scaling already applied
+  const int32_t* layer_window;  // [num_layers] sliding window in tokens, 0: full attention
+  const sl_tensor* tensors;     // [num_tensors]
+  const char* const* paths;     // [num_paths], UTF-8
 } sl_model_desc;
 
 typedef struct sl_model sl_model;
 
 typedef struct {
-  int64_t weight_bytes;   // resident bytes of the packed weights
-  int64_t file_bytes;     // bytes of the tensors read
+  int64_t weight_bytes;  // resident bytes of the packed weights
+  int64_t file_bytes;    // bytes of the tensors read
   int64_t num_parameters;
-  int32_t isa;            // SL_ISA_* in use
+  int32_t isa;  // SL_ISA_* in use
   int32_t reserved;
 } sl_model_info;
 
@@ -208,18 +208,18 @@ SL_API int64_t sl_kv_block_bytes(const sl_model* model, int32_t block_size, int3
 // top_p; min_p; then a draw by inversion from a counter-based generator (Philox4x32-10) on (seed, output position).
 typedef struct {
   uint32_t struct_bytes;
-  int32_t top_k;               // 0: off
-  float temperature;           // 0: greedy
-  float top_p;                 // 1: off
-  float min_p;                 // 0: off
-  float repetition_penalty;    // 1: off
-  float frequency_penalty;     // 0: off
-  float presence_penalty;      // 0: off
+  int32_t top_k;             // 0: off
+  float temperature;         // 0: greedy
+  float top_p;               // 1: off
+  float min_p;               // 0: off
+  float repetition_penalty;  // 1: off
+  float frequency_penalty;   // 0: off
+  float presence_penalty;    // 0: off
   uint64_t seed;
-  int32_t num_prompt_tokens;   // given for repetition_penalty; may be 0 when that is 1
-  int32_t num_output_tokens;   // tokens already sampled (resume, preemption): restores counts and random position
+  int32_t num_prompt_tokens;  // given for repetition_penalty; may be 0 when that is 1
+  int32_t num_output_tokens;  // tokens already sampled (resume, preemption): restores counts and random position
   int32_t num_logit_bias;
-  int32_t min_tokens;          // until this many output tokens stop_ids cannot be sampled
+  int32_t min_tokens;  // until this many output tokens stop_ids cannot be sampled
   int32_t num_stop_ids;
   int32_t reserved;
   const int32_t* prompt_tokens;
@@ -251,14 +251,14 @@ SL_API int32_t sl_engine_slot_set(sl_engine* engine, int32_t slot, const sl_slot
 // A slot sampled as "-1 - slot" in input_ids must have sampled in an earlier step of this epoch, or been given
 // output_tokens by sl_engine_slot_set.
 enum {
-  SL_STEP_VERSION = 0,      // header words; [0] = SL_ABI_VERSION
+  SL_STEP_VERSION = 0,  // header words; [0] = SL_ABI_VERSION
   SL_STEP_NUM_TOKENS = 1,
   SL_STEP_NUM_SEQS = 2,
   SL_STEP_NUM_ROWS = 3,
   SL_STEP_TABLE_STRIDE = 4,
   SL_STEP_NUM_COPIES = 5,
-  SL_STEP_FLAGS = 6,        // SL_STEP_RETURN_LOGITS
-  SL_STEP_NUM_WORDS = 7,    // of the whole array, header included
+  SL_STEP_FLAGS = 6,      // SL_STEP_RETURN_LOGITS
+  SL_STEP_NUM_WORDS = 7,  // of the whole array, header included
   SL_STEP_HEADER_WORDS = 16,
 };
 enum { SL_STEP_RETURN_LOGITS = 1 };  // keep the raw logits of the R rows for sl_engine_logits
@@ -269,7 +269,8 @@ enum { SL_STEP_RETURN_LOGITS = 1 };  // keep the raw logits of the R rows for sl
 //   ranks     [R]  1 = most likely (by raw logits); 0 where row_tops is -1
 //   logprobs  [R]  float32 bits; log softmax of the raw logits (before penalties and temperature), as OpenAI and vLLM
 //   top_ids   [R][M], top_logprobs [R][M] float32 bits, M the largest row_tops (0 when none); unused entries -1 and 0
-SL_API int64_t sl_engine_submit(sl_engine* engine, const int32_t* step, int64_t num_words);  // a ticket > 0, or a status
+SL_API int64_t sl_engine_submit(sl_engine* engine, const int32_t* step,
+                                int64_t num_words);  // a ticket > 0, or a status
 SL_API int32_t sl_engine_wait(sl_engine* engine, int64_t ticket, int32_t* result, int64_t num_words);  // blocks
 // Raw logits of the step last waited for, [R, vocab_size] row-major; needs SL_STEP_RETURN_LOGITS.
 SL_API int32_t sl_engine_logits(sl_engine* engine, float* out, int64_t num_floats);
@@ -277,9 +278,9 @@ SL_API int32_t sl_engine_logits(sl_engine* engine, float* out, int64_t num_float
 // ------------------------------------------------------------------------------------------------------- measurement
 enum {
   SL_STAGE_EMBED = 0,
-  SL_STAGE_NORM = 1,       // norms and activation quantisation
+  SL_STAGE_NORM = 1,  // norms and activation quantisation
   SL_STAGE_QKV = 2,
-  SL_STAGE_ROPE_KV = 3,    // rope, KV write
+  SL_STAGE_ROPE_KV = 3,  // rope, KV write
   SL_STAGE_ATTENTION = 4,
   SL_STAGE_O = 5,
   SL_STAGE_GATE_UP = 6,
@@ -294,21 +295,21 @@ enum {
 typedef struct {
   uint64_t steps;
   uint64_t tokens;
-  uint64_t step_ns;                    // from a step's start to its end, summed
-  uint64_t idle_ns;                    // between the end of a step and the start of the next, while one was submitted
-  uint64_t stage_ns[SL_NUM_STAGES];    // wall time of stages as seen by thread 0; zero unless profiling is on
-  uint64_t stage_bytes[SL_NUM_STAGES]; // weight and KV bytes the stage had to read
-  uint64_t stage_ops[SL_NUM_STAGES];   // multiply-adds
+  uint64_t step_ns;                     // from a step's start to its end, summed
+  uint64_t idle_ns;                     // between the end of a step and the start of the next, while one was submitted
+  uint64_t stage_ns[SL_NUM_STAGES];     // wall time of stages as seen by thread 0; zero unless profiling is on
+  uint64_t stage_bytes[SL_NUM_STAGES];  // weight and KV bytes the stage had to read
+  uint64_t stage_ops[SL_NUM_STAGES];    // multiply-adds
 } sl_profile;
 
 // Turns stage timing on or off; off costs one predictable branch a stage.
 SL_API int32_t sl_engine_profile(sl_engine* engine, int32_t enable, sl_profile* out);
 
 typedef struct {
-  int32_t best_isa;        // SL_ISA_*
-  int32_t num_cores;       // cores this process may run on
-  int64_t features;        // bit per SL_CPU_*
-  int64_t total_memory;    // bytes
+  int32_t best_isa;      // SL_ISA_*
+  int32_t num_cores;     // cores this process may run on
+  int64_t features;      // bit per SL_CPU_*
+  int64_t total_memory;  // bytes
   int64_t available_memory;
   char cpu_name[64];
   char device_names[256];  // CUDA: names of the devices found, separated by newlines
@@ -327,8 +328,8 @@ enum {
 SL_API int32_t sl_probe(sl_probe_info* out);
 
 typedef struct {
-  double read_bytes_per_s;   // streaming reads, all threads
-  double int8_macs_per_s;    // the multiply-add used by the isa's int8 products, registers only
+  double read_bytes_per_s;  // streaming reads, all threads
+  double int8_macs_per_s;   // the multiply-add used by the isa's int8 products, registers only
   double f32_macs_per_s;
 } sl_limits;
 // Measures this machine's limits for a roofline; takes about 0.3 s.
@@ -342,9 +343,9 @@ typedef struct {
   int32_t dtype;          // storage of w
   int32_t weight_format;  // SL_WEIGHTS_*
   int64_t tokens, rows, cols;
-  const void* w;          // [rows, cols] in dtype
-  const float* x;         // [tokens, cols]
-  float* y;               // [tokens, rows] = x w^T
+  const void* w;   // [rows, cols] in dtype
+  const float* x;  // [tokens, cols]
+  float* y;        // [tokens, rows] = x w^T
 } sl_op_linear_args;
 SL_API int32_t sl_op_linear(const sl_op_linear_args* args);
 
@@ -379,11 +380,11 @@ typedef struct {
   int32_t query_len, context_len;  // the queries are the last query_len positions of the context
   int32_t window;                  // 0: full
   int32_t kv_dtype, block_size;
-  const float* q;                  // [query_len, num_heads, head_dim]
-  const float* k;                  // [context_len, num_kv_heads, head_dim], stored to a paged cache in kv_dtype
-  const float* v;                  // likewise
-  const int32_t* block_table;      // [ceil(context_len / block_size)], any permutation of small numbers
-  float* out;                      // [query_len, num_heads, head_dim]
+  const float* q;              // [query_len, num_heads, head_dim]
+  const float* k;              // [context_len, num_kv_heads, head_dim], stored to a paged cache in kv_dtype
+  const float* v;              // likewise
+  const int32_t* block_table;  // [ceil(context_len / block_size)], any permutation of small numbers
+  float* out;                  // [query_len, num_heads, head_dim]
 } sl_op_attention_args;
 SL_API int32_t sl_op_attention(const sl_op_attention_args* args);
 
@@ -399,17 +400,18 @@ SL_API int32_t sl_op_silu_mul(const sl_op_silu_mul_args* args);
 typedef struct {
   int32_t vocab_size, top, output_position, reserved;  // top: number of top logprobs, -1 none
   const sl_slot_params* params;
-  const float* logits;      // [vocab_size], untouched
-  int32_t* token_id;        // sampled id
+  const float* logits;  // [vocab_size], untouched
+  int32_t* token_id;    // sampled id
   int32_t* rank;
   float* logprob;
-  int32_t* top_ids;         // [top]
-  float* top_logprobs;      // [top]
+  int32_t* top_ids;     // [top]
+  float* top_logprobs;  // [top]
 } sl_op_sample_args;
 SL_API int32_t sl_op_sample(const sl_op_sample_args* args);
 
 // ------------------------------------------------------------------------------------------------- self description
-// A JSON text {"version":1,"structs":{"sl_tensor":{"size":..,"fields":{"role":[offset,size],...}},...}}; static storage.
+// A JSON text {"version":1,"structs":{"sl_tensor":{"size":..,"fields":{"role":[offset,size],...}},...}}; static
+// storage.
 SL_API const char* sl_abi_describe(void);
 // "cpu" or "cuda", compiler, build flags; static storage.
 SL_API const char* sl_build_info(void);
