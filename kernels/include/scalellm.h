@@ -107,9 +107,9 @@ typedef struct {
   int64_t cols;    // contiguous dimension
   int64_t offset;
   int64_t num_bytes;
-  int32_t file;        // index into sl_model_desc.paths
-  int32_t rope_heads;  // > 0: rows are rotary pairs interleaved (2i, 2i+1) within each of this many heads, as GGUF
-                       // stores llama's q and k; the loader permutes them to halves (i, i + head_dim/2)
+  int32_t file;         // index into sl_model_desc.paths
+  int32_t rope_heads;   // > 0: rows are rotary pairs interleaved (2i, 2i+1) within each of this many heads, as GGUF
+                        // stores llama's q and k; the loader permutes them to halves (i, i + head_dim/2)
   int32_t scale_kind;   // SL_SCALE_*: weight = stored * scale
   int32_t scale_dtype;  // SL_F32 or SL_BF16
   int64_t scale_offset;
