@@ -184,7 +184,7 @@ export const OPTIONS = {
   itlTargetMs: option<number>(
     ENGINE,
     "itl-target-ms",
-    0,
+    100,
     "MS",
     "keep the gap between a running stream's tokens under this while prompts arrive; 0: off",
     (value) => parseNumber(value, 0, 60_000),
