@@ -1,6 +1,7 @@
 # ScaleLLM. `make help` lists the targets. Every target installs or builds what it needs first.
 .DEFAULT_GOAL := build
 SHELL := /bin/bash
+MAKEFLAGS += --jobs=$(shell nproc)
 BUN := node_modules/.bin/bun
 CXX ?= g++
 
@@ -36,6 +37,9 @@ build/libscalellm_cpu.so: $(call objects_in,build/native)
 
 build/asan/kernel_check: $(call objects_in,build/asan) $(wildcard test/kernels/native/*)
 	$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $(filter %.o %.cc,$^)
+
+build/linear_bench: $(call objects_in,build/native) bench/kernels/linear_bench.cc
+	$(CXX) $(CXXFLAGS) -o $@ $^
 
 -include $(patsubst %.o,%.d,$(call objects_in,build/native) $(call objects_in,build/asan))
 
