@@ -43,7 +43,7 @@ class Forward {
     Sampler sampler;
   };
   // With so few tokens every member prepares all activations for itself, which is cheaper than a barrier.
-  static constexpr int32_t kAlone = 1;
+  static constexpr int32_t kAlone = 2;
 
   // forward.cc
   void run_member(Member& member);
