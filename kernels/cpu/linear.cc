@@ -166,6 +166,7 @@ class PanelLinear final : public Linear {
   // and keeps the stream of weights unbroken, the rest in tiles that shrink to a few panels, so that members finish
   // together.
   void run_tiles(Member& member, const Tokens& tokens, const PanelTarget& target) const {
+    if (tokens.count <= 0) return;
     const int64_t spans = (tokens.count + kTokenSpan - 1) / kTokenSpan;
     const int64_t total = spans * units_;
     const int64_t unit_macs = std::min(tokens.count, kTokenSpan) * cols_ * kPanelRows * (gated_ ? 2 : 1);
@@ -245,6 +246,7 @@ const PanelKernels& panel_kernels(int32_t isa) {
     case SL_ISA_AVX2:
       return kPanelKernelsAvx2;
     case SL_ISA_AVX512:
+    case SL_ISA_AMX:
       return kPanelKernelsAvx512;
 #endif
   }

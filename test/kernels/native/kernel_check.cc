@@ -1,6 +1,7 @@
 // A native check of the whole C ABI for the sanitizers: every operation at odd shapes, then tiny random models through
 // engines. Exits non-zero on any mismatch. An argument is the seed; without one it is random, and printed.
 #include "check_engine.h"
+#include "check_linear.h"
 #include "check_ops.h"
 
 int main(int argc, char** argv) {
@@ -8,6 +9,7 @@ int main(int argc, char** argv) {
   std::printf("kernel_check: seed %u, %s\n", seed, sl_build_info());
   check::generator.seed(seed);
   check::operations();
+  check::linears();
   check::models();
   sl_limits limits = {};
   check::expect_ok(sl_measure_limits(SL_ISA_AUTO, 1, &limits), "measure_limits");

@@ -1,0 +1,185 @@
+// What sl_op_linear does not reach of Linear: stacked parts, gate and up, bias, residual, gathered tokens, rows read
+// back, scaled fp8, rotary permutation. Against double arithmetic over read_row, whose values test/kernels checks.
+#pragma once
+#include "check.h"
+#include "common/dequant.h"
+#include "cpu/linear.h"
+#include "cpu/weight_buffer.h"
+
+namespace check {
+
+using namespace scalellm;
+
+// A tensor and the memory its view points to.
+struct Tensor {
+  TensorView view;
+  std::vector<uint8_t> data;
+  std::vector<float> scales;
+};
+
+inline Tensor random_tensor(int32_t dtype, int64_t rows, int64_t cols) {
+  Tensor t;
+  t.view.dtype = dtype;
+  t.view.rows = rows;
+  t.view.cols = cols;
+  const BlockShape shape = block_shape(dtype);
+  t.data.resize(static_cast<size_t>(stored_bytes(dtype, cols) * rows));
+  for (auto& byte : t.data) byte = static_cast<uint8_t>(integer(0, 255));
+  const auto half_at = [&](size_t at) {  // 2^-9 .. 2^-6
+    t.data[at + 1] = static_cast<uint8_t>(integer(0x18, 0x24));
+  };
+  for (size_t at = 0; at < t.data.size(); at += static_cast<size_t>(shape.bytes)) {
+    if (dtype == SL_F32) {
+      const float value = normal(0.1f);
+      std::memcpy(&t.data[at], &value, 4);
+    } else if (dtype == SL_BF16) {
+      t.data[at + 1] = static_cast<uint8_t>(0x3d | (integer(0, 1) << 7));
+    } else if (dtype == SL_F8_E4M3) {
+      t.data[at] &= 0xbf;
+    } else {
+      half_at(dtype == SL_Q6_K ? at + 208 : at);
+      if (dtype == SL_Q4_1 || dtype == SL_Q5_1 || dtype == SL_Q4_K || dtype == SL_Q5_K) half_at(at + 2);
+    }
+  }
+  t.view.data = t.data.data();
+  return t;
+}
+
+inline void add_scales(Tensor& t) {
+  t.view.scale_kind = pick<int32_t>({SL_SCALE_TENSOR, SL_SCALE_ROW, SL_SCALE_BLOCK});
+  t.view.scale_dtype = SL_F32;
+  t.view.scale_block_rows = integer(1, 20);
+  t.view.scale_block_cols = integer(1, 90);
+  for (int64_t i = 0; i < t.view.rows * t.view.cols; ++i) t.scales.push_back(0.1f + std::fabs(normal()));
+  t.view.scale = reinterpret_cast<const uint8_t*>(t.scales.data());
+}
+
+inline double dot(const TensorView& view, int64_t row, const float* x) {
+  std::vector<float> w(static_cast<size_t>(view.cols));
+  read_row(view, row, w.data());
+  double sum = 0;
+  for (int64_t k = 0; k < view.cols; ++k) sum += static_cast<double>(w[static_cast<size_t>(k)]) * x[k];
+  return sum;
+}
+
+// Products of tokens [tokens][cols] with every output row, in double.
+inline std::vector<double> products(const LinearSpec& spec, int64_t rows, int64_t tokens, const float* x) {
+  std::vector<double> out;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const float* token = x + t * spec.parts[0].cols;
+    if (spec.gate_up) {
+      for (int64_t r = 0; r < rows; ++r) {
+        const double gate = dot(spec.parts[0], r, token);
+        out.push_back(gate / (1 + std::exp(-gate)) * dot(spec.parts[1], r, token));
+      }
+      continue;
+    }
+    for (const TensorView& part : spec.parts) {
+      for (int64_t r = 0; r < part.rows; ++r) out.push_back(dot(part, r, token));
+    }
+  }
+  return out;
+}
+
+inline void compare(const std::vector<float>& y, const std::vector<double>& exact, double tolerance,
+                    const std::string& what) {
+  double error = 0, norm = 1e-30;
+  for (size_t i = 0; i < y.size(); ++i) {
+    error += (y[i] - exact[i]) * (y[i] - exact[i]);
+    norm += exact[i] * exact[i];
+  }
+  expect(std::sqrt(error / norm) <= tolerance, what + ": error " + std::to_string(std::sqrt(error / norm)));
+}
+
+inline void read_back(const LinearSpec& spec, const Linear& linear, const std::string& what) {
+  std::vector<float> packed(static_cast<size_t>(linear.cols())), stored(packed.size());
+  int64_t row = 0;
+  for (const TensorView& part : spec.parts) {
+    if (spec.gate_up && row > 0) return;
+    for (int64_t r = 0; r < part.rows; ++r, ++row) {
+      linear.dequantize_row(row, packed.data());
+      read_row(part, r, stored.data());
+      expect(packed == stored, what + ": row " + std::to_string(row) + " read back");
+    }
+  }
+}
+
+inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up, int32_t weight_format) {
+  const int64_t cols = 256 * integer(1, 2), heads = 2;
+  LinearSpec spec;
+  spec.isa = isa;
+  spec.gate_up = gate_up;
+  spec.weight_format = weight_format;
+  std::vector<Tensor> tensors;
+  tensors.reserve(dtypes.size());
+  const int64_t same_rows = 2 * integer(1, 30);
+  bool floats = true;
+  for (const int32_t dtype : dtypes) {
+    tensors.push_back(random_tensor(dtype, gate_up ? same_rows : 2 * integer(1, 30), cols));
+    Tensor& tensor = tensors.back();
+    if (dtype == SL_F8_E4M3) add_scales(tensor);
+    if (!gate_up && tensors.size() == 1 && tensor.view.rows % (2 * heads) == 0) tensor.view.rope_heads = heads;
+    spec.parts.push_back(tensor.view);
+    floats = floats && (weight_format == SL_WEIGHTS_F32 || block_shape(dtype).values == 1);
+  }
+  const std::string what = "linear isa " + std::to_string(isa) + " dtype " + std::to_string(dtypes[0]) +
+                           (gate_up ? " gated" : "") + " format " + std::to_string(weight_format);
+  Team team(integer(1, 3));
+  const auto linear = Linear::pack(spec, team);
+  const int64_t tokens = integer(1, 40), rows = linear->rows(), stride = rows + integer(0, 3);
+  const std::vector<float> x = normals(tokens * cols), bias = normals(rows), residual = normals(tokens * stride);
+  const int64_t act_bytes = linear->act_layout().bytes_per_token;
+  WeightBuffer acts(static_cast<size_t>(act_bytes * tokens));
+  std::vector<int32_t> chosen;
+  for (int64_t i = integer(1, 20); i > 0; --i) chosen.push_back(integer(0, static_cast<int>(tokens) - 1));
+
+  std::vector<float> sum = residual, gathered(chosen.size() * static_cast<size_t>(rows)), plain(residual.size());
+  team.run([&](Member& member) {
+    member.for_tiles(
+        tokens, [&](int64_t t) { linear->prepare(&x[static_cast<size_t>(t * cols)], acts.data() + t * act_bytes); });
+    member.barrier();
+    linear->run(member, acts.data(), tokens, plain.data(), stride, Store::kAssign, nullptr);
+    linear->run(member, acts.data(), tokens, sum.data(), stride, Store::kAdd, bias.data());
+    linear->run_gathered(member, acts.data(), chosen.data(), static_cast<int64_t>(chosen.size()), gathered.data(),
+                         rows);
+  });
+
+  const std::vector<double> exact = products(spec, rows, tokens, x.data());
+  std::vector<float> dense;
+  bool same = true;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t r = 0; r < stride; ++r) {
+      const size_t at = static_cast<size_t>(t * stride + r);
+      if (r < rows) dense.push_back(plain[at]);
+      const float expected = r < rows ? residual[at] + (plain[at] + bias[static_cast<size_t>(r)]) : residual[at];
+      same = same && sum[at] == expected;
+    }
+  }
+  expect(same, what + ": bias and residual");
+  const bool rounded = weight_format == SL_WEIGHTS_BF16 || weight_format == SL_WEIGHTS_INT8;
+  compare(dense, exact, rounded ? 0.03 : floats ? 1e-5 : 0.02, what);
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const float* row = &dense[static_cast<size_t>(chosen[i] * rows)];
+    expect(std::equal(row, row + rows, &gathered[i * static_cast<size_t>(rows)]), what + ": gathered");
+  }
+  if (!rounded) read_back(spec, *linear, what);
+}
+
+inline void linears() {
+  for (const int32_t isa : isas()) {
+    for (int32_t dtype = SL_F32; dtype <= SL_Q6_K; ++dtype) {
+      if (dtype == SL_F16) continue;  // random bytes are no sensible binary16
+      for (const bool gated : {false, true}) {
+        linear(isa, {dtype, dtype}, gated, SL_WEIGHTS_AUTO);
+        linear(isa, {dtype, dtype}, gated, SL_WEIGHTS_F32);
+      }
+    }
+    linear(isa, {SL_Q4_K, SL_Q4_K, SL_Q6_K}, false, SL_WEIGHTS_AUTO);
+    linear(isa, {SL_Q4_1, SL_Q8_0}, true, SL_WEIGHTS_AUTO);
+    linear(isa, {SL_F32, SL_Q8_0}, false, SL_WEIGHTS_AUTO);
+    linear(isa, {SL_F32, SL_BF16}, false, SL_WEIGHTS_INT8);
+    linear(isa, {SL_BF16, SL_F8_E4M3}, true, SL_WEIGHTS_BF16);
+  }
+}
+
+}  // namespace check
