@@ -42,8 +42,8 @@ sl_engine::sl_engine(const sl_model& model, const sl_engine_config& config)
       config_(checked(model, config)),
       cache_(KvLayout::make(config.kv_dtype, config.block_size, model.num_kv_heads, model.head_dim), model.num_layers,
              config.num_blocks),
-      team_(resolve_threads(config.num_threads)),
-      forward_(model, config_, cache_, team_),
+      crew_(resolve_threads(config.num_threads)),
+      forward_(model, config_, cache_, crew_.largest()),
       slots_(static_cast<size_t>(config.max_num_seqs)),
       has_token_(static_cast<size_t>(config.max_num_seqs)) {
   int32_t widest = 0;
@@ -187,7 +187,9 @@ sl_engine::Entry* sl_engine::next_queued() {
 
 void sl_engine::run(Entry& entry) {
   try {
-    forward_.run(entry.step, slots_, profile_);
+    const uint64_t start = now_ns();
+    const uint64_t cpu_ns = forward_.run(entry.step, slots_, profile_, crew_.team(start));
+    crew_.report(start, now_ns(), cpu_ns);
     entry.status = SL_OK;
   } catch (const StatusError& error) {
     entry.status = error.status;

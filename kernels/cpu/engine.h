@@ -49,7 +49,7 @@ struct sl_engine {
   const sl_engine_config config_;
   scalellm::StepLimits limits_ = {};
   scalellm::KvCache cache_;
-  scalellm::Team team_;
+  scalellm::Crew crew_;
   scalellm::Forward forward_;
   std::vector<scalellm::Slot> slots_;
   std::vector<uint8_t> has_token_;  // [slots] whether "-1 - slot" has a token by the time the next step starts

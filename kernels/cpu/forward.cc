@@ -42,13 +42,13 @@ Forward::Scratch::Scratch(const sl_model& model, int64_t act_bytes)
   entry_of.resize(entries);
 }
 
-Forward::Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, Team& team)
-    : model_(model), cache_(cache), team_(team), block_size_(config.block_size) {
+Forward::Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, int most_threads)
+    : model_(model), cache_(cache), block_size_(config.block_size) {
   const int64_t chunk = std::min(kChunkTokens, config.max_batched_tokens), hidden = model.hidden_size;
   const bool has_experts = model.num_experts > 0;
   const int64_t entries = has_experts ? chunk * model.experts_per_token : 0;
   const int64_t act_bytes = (widest_acts(model) + 63) / 64 * 64;
-  for (int i = 0; i < team.size(); ++i) scratch_.emplace_back(model, act_bytes);
+  for (int i = 0; i < most_threads; ++i) scratch_.emplace_back(model, act_bytes);
   head_rows_ = static_cast<int32_t>(
       std::clamp<int64_t>(kLogitBytes / (4 * int64_t{model.vocab_size}), kMinHeadRows, kMaxHeadRows));
   head_rows_ = std::min(head_rows_, std::max(config.max_logit_rows, 1));
@@ -91,7 +91,7 @@ void Forward::mark(const Member& member, int stage, const Linear& linear, int64_
   mark(member, stage, linear.weight_bytes(), linear.rows() * linear.cols() * tokens);
 }
 
-void Forward::run(Step& step, std::vector<Slot>& slots, Profile& profile) {
+uint64_t Forward::run(Step& step, std::vector<Slot>& slots, Profile& profile, Team& team) {
   step_ = &step;
   slots_ = &slots;
   profile_ = &profile;
@@ -104,7 +104,14 @@ void Forward::run(Step& step, std::vector<Slot>& slots, Profile& profile) {
     if (r == 0 || step.row_slots[r] < 0 || step.row_slots[r] != step.row_slots[r - 1]) row_groups_.push_back(r);
   }
   row_groups_.push_back(step.num_rows);
-  team_.run([&](Member& member) { run_member(member); });
+  team.run([&](Member& member) {
+    const uint64_t start = thread_cpu_ns();
+    run_member(member);
+    scratch(member).cpu_ns = thread_cpu_ns() - start;
+  });
+  uint64_t cpu_ns = 0;
+  for (int i = 0; i < team.size(); ++i) cpu_ns += scratch_[static_cast<size_t>(i)].cpu_ns;
+  return cpu_ns;
 }
 
 void Forward::run_member(Member& member) {

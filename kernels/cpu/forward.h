@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/buffer.h"
+#include "cpu/crew.h"
 #include "cpu/kv_cache.h"
 #include "cpu/model.h"
 #include "cpu/plan.h"
@@ -21,10 +22,11 @@ namespace scalellm {
 class Forward {
  public:
   // Allocates the workspace; a step allocates nothing that its size did not already need.
-  Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, Team& team);
+  Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, int most_threads);
 
-  // Runs a checked step: writes KV, fills step.result and step.logits, commits sampled tokens to slots.
-  void run(Step& step, std::vector<Slot>& slots, Profile& profile);
+  // Runs a checked step on a team of at most most_threads: writes KV, fills step.result and step.logits, commits
+  // sampled tokens to slots. Returns the members' processor time in nanoseconds.
+  uint64_t run(Step& step, std::vector<Slot>& slots, Profile& profile, Team& team);
 
   int64_t workspace_bytes() const;
 
@@ -41,6 +43,7 @@ class Forward {
     std::vector<int32_t> entry_tokens;  // [tokens * experts_per_token] by expert
     std::vector<int32_t> entry_of;      // [tokens][experts_per_token] place of a choice in entry_tokens
     Sampler sampler;
+    uint64_t cpu_ns = 0;  // spent in the step
   };
   // With so few tokens every member prepares all activations for itself, which is cheaper than a barrier.
   static constexpr int32_t kAlone = 2;
@@ -86,7 +89,6 @@ class Forward {
 
   const sl_model& model_;
   const KvCache& cache_;
-  Team& team_;
   const int32_t block_size_;
 
   Step* step_ = nullptr;

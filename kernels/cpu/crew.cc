@@ -1,0 +1,58 @@
+// Judging a team by the processor time its members got.
+#include "cpu/crew.h"
+
+#include <time.h>
+
+#include <algorithm>
+
+namespace scalellm {
+namespace {
+
+// Enough steps to tell a stolen core from a moment's interruption.
+constexpr uint64_t kJudgeNs = 30'000'000;
+// A larger team that still does not get its cores is tried again after twice as long, so that trying costs little.
+constexpr uint64_t kShortestHoldNs = 200'000'000, kLongestHoldNs = 3'200'000'000;
+// Processor time lost by n threads, in threads, from which n - 1 do better: they lose 1/n of the speed for certain.
+// Below the floor it is noise: wake-ups and the caller's own thread.
+constexpr double kFloor = 0.2;
+
+}  // namespace
+
+uint64_t thread_cpu_ns() {
+  timespec t = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
+Crew::Crew(int num_threads)
+    : teams_(static_cast<size_t>(std::max(num_threads, 1))), size_(largest()), hold_ns_(kShortestHoldNs) {
+  teams_.back() = std::make_unique<Team>(largest());
+}
+
+Team& Crew::team(uint64_t now_ns) {
+  if (size_ < largest() && now_ns >= retry_ns_) {
+    ++size_;
+    wall_ns_ = cpu_ns_ = 0;
+    retry_ns_ = now_ns + hold_ns_;
+  }
+  auto& team = teams_[static_cast<size_t>(size_ - 1)];
+  if (!team) team = std::make_unique<Team>(size_);
+  return *team;
+}
+
+void Crew::report(uint64_t start_ns, uint64_t end_ns, uint64_t cpu_ns) {
+  wall_ns_ += end_ns - start_ns;
+  cpu_ns_ += cpu_ns;
+  if (wall_ns_ < kJudgeNs) return;
+  const double lost = size_ - static_cast<double>(cpu_ns_) / static_cast<double>(wall_ns_);
+  wall_ns_ = cpu_ns_ = 0;
+  if (size_ > 1 && lost > std::max(1.0 / size_, kFloor)) {
+    --size_;
+    retry_ns_ = end_ns + hold_ns_;
+    hold_ns_ = std::min(2 * hold_ns_, kLongestHoldNs);
+  } else if (size_ == largest()) {
+    hold_ns_ = kShortestHoldNs;
+  }
+}
+
+}  // namespace scalellm
