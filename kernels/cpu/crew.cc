@@ -12,9 +12,9 @@ namespace {
 constexpr uint64_t kJudgeNs = 30'000'000;
 // A larger team that still does not get its cores is tried again after twice as long, so that trying costs little.
 constexpr uint64_t kShortestHoldNs = 200'000'000, kLongestHoldNs = 3'200'000'000;
-// Processor time lost by n threads, in threads, from which n - 1 do better: they lose 1/n of the speed for certain.
-// Below the floor it is noise: wake-ups and the caller's own thread.
-constexpr double kFloor = 0.2;
+// Share of their time that members may lose. Two threads that each lose a quarter run together half of the time, which
+// one thread matches; larger teams lose a little at every wake-up.
+constexpr double kLost = 0.25;
 
 }  // namespace
 
@@ -44,9 +44,9 @@ void Crew::report(uint64_t start_ns, uint64_t end_ns, uint64_t cpu_ns) {
   wall_ns_ += end_ns - start_ns;
   cpu_ns_ += cpu_ns;
   if (wall_ns_ < kJudgeNs) return;
-  const double lost = size_ - static_cast<double>(cpu_ns_) / static_cast<double>(wall_ns_);
+  const double lost = 1 - static_cast<double>(cpu_ns_) / (static_cast<double>(wall_ns_) * size_);
   wall_ns_ = cpu_ns_ = 0;
-  if (size_ > 1 && lost > std::max(1.0 / size_, kFloor)) {
+  if (size_ > 1 && lost > kLost) {
     --size_;
     retry_ns_ = end_ns + hold_ns_;
     hold_ns_ = std::min(2 * hold_ns_, kLongestHoldNs);
