@@ -10,6 +10,7 @@ namespace {
 
 // Enough steps to tell a stolen core from a moment's interruption.
 constexpr uint64_t kJudgeNs = 30'000'000;
+constexpr int kBadInARow = 2;
 // A larger team that still does not get its cores is tried again after twice as long, so that trying costs little.
 constexpr uint64_t kShortestHoldNs = 200'000'000, kLongestHoldNs = 3'200'000'000;
 // Share of their time that members may lose. Two threads that each lose a quarter run together half of the time, which
@@ -47,12 +48,17 @@ void Crew::report(uint64_t start_ns, uint64_t end_ns, uint64_t cpu_ns) {
   const double lost = 1 - static_cast<double>(cpu_ns_) / (static_cast<double>(wall_ns_) * size_);
   wall_ns_ = cpu_ns_ = 0;
   if (size_ > 1 && lost > kLost) {
+    // One bad moment proves nothing, unless it comes just after others.
+    const bool trying = hold_ns_ > kShortestHoldNs;
+    if (++bad_ < kBadInARow && !trying) return;
+    bad_ = 0;
     --size_;
     retry_ns_ = end_ns + hold_ns_;
     hold_ns_ = std::min(2 * hold_ns_, kLongestHoldNs);
-  } else if (size_ == largest()) {
-    hold_ns_ = kShortestHoldNs;
+    return;
   }
+  bad_ = 0;
+  if (size_ == largest()) hold_ns_ = kShortestHoldNs;
 }
 
 }  // namespace scalellm

@@ -28,6 +28,7 @@ class Crew {
   std::vector<std::unique_ptr<Team>> teams_;  // [size - 1], started when first needed
   int size_;
   uint64_t wall_ns_ = 0, cpu_ns_ = 0;  // of steps at this size since it was chosen or last judged
+  int bad_ = 0;                        // judgements in a row that too much time was lost
   uint64_t hold_ns_;                   // how long to stay small
   uint64_t retry_ns_ = 0;              // when to try one thread more
 };
