@@ -16,10 +16,11 @@ namespace scalellm {
 namespace {
 
 // Multiply-adds of the largest tile: about 20 us of a core, so that a core taken by another process delays a step by
-// little more than its time slice.
+// little more than its time slice. Those of the smallest: about a microsecond of reading its weights for one token,
+// beside which a claim is small.
 constexpr int64_t kMaxTileMacs = 4 << 20;
-// Those of the smallest, which takes about as long as a dozen claims: less would not even the members out.
-constexpr int64_t kMinTileMacs = 16 << 10;
+constexpr int64_t kMinTileMacs = 64 << 10;
+constexpr int64_t kTilesPerMember = 24;
 // Tokens whose activations are kept at hand while a range of panels streams past.
 constexpr int64_t kTokenSpan = 64;
 
@@ -162,9 +163,7 @@ class PanelLinear final : public Linear {
     return part;
   }
 
-  // Tiles are ranges of the sequence (token span, panel): half of the work in one tile a member, which needs no claim
-  // and keeps the stream of weights unbroken, the rest in tiles that shrink to a few panels, so that members finish
-  // together.
+  // Tiles are ranges of the sequence (token span, panel), many enough for the members to finish together.
   void run_tiles(Member& member, const Tokens& tokens, const PanelTarget& target) const {
     if (tokens.count <= 0) return;
     const int64_t spans = (tokens.count + kTokenSpan - 1) / kTokenSpan;
@@ -172,18 +171,10 @@ class PanelLinear final : public Linear {
     const int64_t unit_macs = std::min(tokens.count, kTokenSpan) * cols_ * kPanelRows * (gated_ ? 2 : 1);
     const int64_t most = std::max<int64_t>(1, kMaxTileMacs / unit_macs);
     const int64_t least = std::clamp<int64_t>(kMinTileMacs / unit_macs, 1, most);
-    const auto tile_end = [&](int64_t tile, int64_t first) {
-      const int64_t size = member.size();
-      const int64_t share = size == 1 ? total : tile < size ? total / (2 * size) : (total - first) / (3 * size);
-      return std::min(total, first + std::clamp(share, least, most));
-    };
-    int64_t count = 0;
-    for (int64_t at = 0; at < total; ++count) at = tile_end(count, at);
-    int64_t index = 0, first = 0;
-    member.for_tiles(count, [&](int64_t tile) {
-      for (; index < tile; ++index) first = tile_end(index, first);
-      const int64_t end = tile_end(index, first);
-      for (int64_t at = first; at < end;) {
+    const int64_t size = std::clamp(total / (kTilesPerMember * member.size()), least, most);
+    member.for_tiles((total + size - 1) / size, [&](int64_t tile) {
+      const int64_t end = std::min(total, (tile + 1) * size);
+      for (int64_t at = tile * size; at < end;) {
         const int64_t span = at / units_;
         const int64_t stop = std::min(end, (span + 1) * units_);
         run_span(tokens, target, span * kTokenSpan, at - span * units_, stop - span * units_);

@@ -82,11 +82,12 @@ struct Team::State {
   alignas(64) Gate start;
   alignas(64) Gate barrier;
   alignas(64) std::atomic<int> arrived{0};
-  Counter counters[kCounters];
+  std::vector<Counter> counters;  // [kCounters][size]: claims in each member's share
 };
 
 Team::Team(int num_threads) : state_(std::make_unique<State>()) {
   state_->size = std::max(num_threads, 1);
+  state_->counters = std::vector<Counter>(kCounters * size_t(state_->size));
   const auto worker = [this](int index) {
     uint32_t seen = 0;
     for (;;) {
@@ -148,7 +149,7 @@ void Member::barrier() {
   const uint32_t seen = state.barrier.value();
   if (state.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
     // Everyone has left the tiles of this phase, so the counters may start again.
-    for (uint32_t i = 0; i < phase_; ++i) state.counters[i].next.store(0, std::memory_order_relaxed);
+    for (size_t i = 0; i < phase_ * size_t(size_); ++i) state.counters[i].next.store(0, std::memory_order_relaxed);
     state.arrived.store(0, std::memory_order_relaxed);
     if (size_ > 1) state.barrier.open();
   } else {
@@ -157,8 +158,9 @@ void Member::barrier() {
   phase_ = 0;
 }
 
-int64_t Member::claim() {
-  return size_ + team_->state_->counters[phase_].next.fetch_add(1, std::memory_order_relaxed);
+int64_t Member::claim(int share) {
+  Counter& counter = team_->state_->counters[phase_ * size_t(size_) + size_t(share)];
+  return counter.next.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Member::next_counter() {

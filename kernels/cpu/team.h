@@ -19,19 +19,23 @@ class Member {
   // Waits for all members: spins briefly, then sleeps. Writes before it are visible to every member after it.
   void barrier();
 
-  // Splits tiles 0..count-1 over the members dynamically, so that a stolen core costs a tile and not a step. Every
-  // member calls it, in the same order between barriers, with the same count. Does not wait at the end. Which member
-  // runs a tile never influences its result. A member's first tile is its index, which costs no claim; so tiles 0 ..
-  // size() - 1 may well be larger than the rest.
+  // Splits tiles 0..count-1 over the members. Each starts with a contiguous share of its own, so that memory streams
+  // and claims meet no other core, and then helps the others with theirs, so that a stolen core costs a tile and not a
+  // step. Every member calls it, in the same order between barriers, with the same count. Does not wait at the end.
+  // Which member runs a tile never influences its result.
   template <class F>
   void for_tiles(int64_t count, F&& tile) {
-    for (int64_t i = index_; i < count; i = claim()) tile(i);
+    for (int share = index_, visited = 0; visited < size_; ++visited) {
+      const int64_t begin = count * share / size_, end = count * (share + 1) / size_;
+      for (int64_t i; (i = begin + claim(share)) < end;) tile(i);
+      if (++share == size_) share = 0;
+    }
     next_counter();
   }
 
  private:
   friend class Team;
-  int64_t claim();
+  int64_t claim(int share);
   void next_counter();
   Team* team_ = nullptr;
   int index_ = 0;
