@@ -16,10 +16,10 @@ namespace scalellm {
 namespace {
 
 // Multiply-adds of the largest tile: about 20 us of a core, so that a core taken by another process delays a step by
-// little more than its time slice. Those of the smallest: about a microsecond of reading its weights for one token,
+// little more than its time slice. Those of the smallest: half a microsecond of reading its weights for one token,
 // beside which a claim is small.
 constexpr int64_t kMaxTileMacs = 4 << 20;
-constexpr int64_t kMinTileMacs = 64 << 10;
+constexpr int64_t kMinTileMacs = 32 << 10;
 constexpr int64_t kTilesPerMember = 24;
 // Tokens whose activations are kept at hand while a range of panels streams past.
 constexpr int64_t kTokenSpan = 64;
@@ -170,8 +170,10 @@ class PanelLinear final : public Linear {
     const int64_t total = spans * units_;
     const int64_t unit_macs = std::min(tokens.count, kTokenSpan) * cols_ * kPanelRows * (gated_ ? 2 : 1);
     const int64_t most = std::max<int64_t>(1, kMaxTileMacs / unit_macs);
-    const int64_t least = std::clamp<int64_t>(kMinTileMacs / unit_macs, 1, most);
-    const int64_t size = std::clamp(total / (kTilesPerMember * member.size()), least, most);
+    const int64_t least = std::max<int64_t>(1, kMinTileMacs / unit_macs);
+    // A whole number of tiles each, or the members' shares would differ.
+    const int64_t each = std::clamp<int64_t>(total / (least * member.size()), 1, kTilesPerMember);
+    const int64_t size = std::min(most, (total + each * member.size() - 1) / (each * member.size()));
     member.for_tiles((total + size - 1) / size, [&](int64_t tile) {
       const int64_t end = std::min(total, (tile + 1) * size);
       for (int64_t at = tile * size; at < end;) {
