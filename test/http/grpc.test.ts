@@ -122,6 +122,23 @@ describe("stopping", () => {
     expect(replica.running).toBe(0);
   });
 
+  test("peers that never close their side do not hold it up", async () => {
+    for (const graceful of [true, false]) {
+      // Nothing reads these sockets, so the server's end of a connection never brings the peer's.
+      const peers = ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0"].map((bytes) => {
+        const peer = connectSocket(server.port, "127.0.0.1").on("error", () => {});
+        if (bytes !== "") peer.write(bytes, "latin1");
+        return peer;
+      });
+      await Promise.all(peers.map((peer) => new Promise<void>((resolve) => peer.once("connect", () => resolve()))));
+      // A call answered after them: the server has accepted both.
+      await createClient(InferenceService, transport()).listModels({});
+      await server.close(graceful);
+      for (const peer of peers) peer.destroy();
+      await start();
+    }
+  });
+
   test("a port in use is an error", async () => {
     const { deps } = createFixture();
     await expect(createGrpcServer(deps, { ...LOCAL, port: server.port })).rejects.toThrow();

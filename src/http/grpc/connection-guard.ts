@@ -1,21 +1,34 @@
-import type { Http2Session, ServerHttp2Session } from "node:http2";
+import type { ServerHttp2Session } from "node:http2";
+import type { Socket } from "node:net";
 import type { Limits } from "../../config/limits.ts";
 
-/** Keeps the connections of a gRPC server within bounds: their number, a prompt preface, and signs of life. */
+/** How long a peer may take to read the last frames of a session that is over, and to close its side. */
+const LINGER_MS = 1000;
+
+/** Keeps the connections of a gRPC server within bounds: their number, a prompt preface, signs of life, a prompt end. */
 export class ConnectionGuard {
-  private readonly sessions = new Set<Http2Session>();
+  private readonly connections = new Map<Socket, ServerHttp2Session>();
 
   constructor(private readonly limits: Limits) {}
 
-  /** Takes on a new connection, or drops it where there are too many. */
-  add(session: ServerHttp2Session): void {
+  /**
+   * Takes on a new connection, or drops it where there are too many. A session that ends or is destroyed only closes our
+   * side of its socket; one whose peer never closes the other would be held, and keep the server open, for ever.
+   */
+  add(session: ServerHttp2Session, socket: Socket): void {
     // The connection's errors end its streams, and those tell the calls.
     session.on("error", () => {});
-    if (this.sessions.size >= this.limits.maxGrpcConnections) {
+    if (this.connections.size >= this.limits.maxGrpcConnections) {
       session.destroy();
+      socket.destroy();
       return;
     }
-    this.sessions.add(session);
+    this.connections.set(socket, session);
+    let linger: ReturnType<typeof setTimeout> | undefined;
+    socket.once("close", () => {
+      clearTimeout(linger);
+      this.connections.delete(socket);
+    });
     const preface = setTimeout(() => session.destroy(), this.limits.grpcPrefaceMs);
     session.once("remoteSettings", () => clearTimeout(preface));
     let alive = true;
@@ -29,16 +42,19 @@ export class ConnectionGuard {
     session.on("close", () => {
       clearTimeout(preface);
       clearInterval(keepAlive);
-      this.sessions.delete(session);
+      if (!socket.destroyed) linger = setTimeout(() => socket.destroy(), LINGER_MS);
     });
   }
 
   /** Asks every client to open no more streams; a connection closes with its last one. */
   goAway(): void {
-    for (const session of this.sessions) session.close();
+    for (const session of this.connections.values()) session.close();
   }
 
   destroyAll(): void {
-    for (const session of this.sessions) session.destroy();
+    for (const [socket, session] of this.connections) {
+      session.destroy();
+      socket.destroy();
+    }
   }
 }

@@ -1,4 +1,5 @@
 import { createServer, type ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import { createConnectRouter } from "@connectrpc/connect";
 import { ServeError } from "../../core/errors.ts";
 import { file_grpc_health_v1_health, Health } from "../../gen/grpc/health/v1/health_pb.ts";
@@ -55,7 +56,12 @@ export async function createGrpcServer(
       initialWindowSize: limits.grpcStreamWindowBytes,
     },
   });
-  server.on("session", (session) => guard.add(session));
+  // A session is made while its connection is announced, and its own `socket` cannot be destroyed.
+  let accepted: Socket;
+  server.prependListener("connection", (socket: Socket) => {
+    accepted = socket;
+  });
+  server.on("session", (session) => guard.add(session, accepted));
   server.on("stream", (stream: ServerHttp2Stream, headers) => {
     const handler = handlers.get(headers[":path"] ?? "");
     if (handler === undefined) refuseUnknownMethod(stream);
