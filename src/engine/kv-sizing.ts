@@ -32,7 +32,8 @@ export function sizeKvCache(sizing: KvSizing): KvSize {
   const numBlocks = kvCacheMemoryBytes > 0 ? affordable : Math.min(affordable, useful);
   if (numBlocks < 2) {
     throw new Error(
-      `${Math.floor(bytes)} bytes for the KV cache hold ${numBlocks} blocks of ${blockBytes} bytes; at least 2 are needed.`,
+      `${Math.floor(bytes)} bytes for the KV cache hold ${numBlocks} blocks of ${blockBytes} bytes; at least 2 are ` +
+        "needed. --kv-cache-memory sets the size.",
     );
   }
   return { numBlocks, maxModelLen: Math.min(maxModelLen, numBlocks * blockSize) };

@@ -13,6 +13,7 @@ const post = (message: FromEngine) => self.postMessage(message);
 
 self.onmessage = (event: MessageEvent<InitEngine>) => {
   self.onmessage = null;
+  let loaded = false;
   try {
     const { backend: config, options, port, wake } = event.data;
     const opened = openBackend(config, options);
@@ -25,13 +26,19 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
       maxNumSeqs: engine.scheduler.maxNumSeqs,
       reattach: opened.reattach,
     });
+    loaded = true;
     loop(engine, backend, new Mailbox<ToEngine>(port, wake));
     opened.close();
     post({ type: "closed" });
   } catch (error) {
+    if (error instanceof BackendError) {
+      post({ type: "fatal", message: error.message, sticky: error.sticky });
+      return;
+    }
     // Anything else is a fault of this code: the Worker dies of it, and the replica starts another.
-    if (!(error instanceof BackendError)) throw error;
-    post({ type: "fatal", message: error.message, sticky: error.sticky });
+    if (loaded) throw error;
+    // What stops a model from loading is for the person who starts it; a dying Worker would report its own source.
+    post({ type: "fatal", message: error instanceof Error ? error.message : String(error), sticky: false });
   }
 };
 
