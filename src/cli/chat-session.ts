@@ -1,4 +1,5 @@
 import { loadSettings } from "../config/load-settings.ts";
+import { ConfigError, parseInteger, parseNumber } from "../config/parse.ts";
 import type { ChatEndpoint } from "./chat-client.ts";
 import { connectChat } from "./chat-client.ts";
 
@@ -12,25 +13,43 @@ export interface ChatFlags {
 }
 
 const VALUE_FLAGS = ["url", "system", "max-tokens", "temperature", "seed"] as const;
+type ValueFlag = (typeof VALUE_FLAGS)[number];
 
-/** Takes the chat flags out of argv; the rest goes to loadSettings. Throws ConfigError through loadSettings. */
+/** Takes the chat flags out of argv; the rest goes to loadSettings. Throws ConfigError. */
 export function splitChatFlags(argv: readonly string[]): { flags: ChatFlags; rest: string[] } {
-  const found = new Map<string, string>();
+  const found = new Map<ValueFlag, string>();
   const rest: string[] = [];
   for (let i = 0; i < argv.length; i++) {
     const arg = argv[i]!;
+    if (arg === "--") {
+      rest.push(...argv.slice(i));
+      break;
+    }
     const name = VALUE_FLAGS.find((flag) => arg === `--${flag}` || arg.startsWith(`--${flag}=`));
-    if (!name || (!arg.includes("=") && argv[i + 1] === undefined)) rest.push(arg);
-    else found.set(name, arg.includes("=") ? arg.slice(name.length + 3) : argv[++i]!);
+    if (!name) {
+      rest.push(arg);
+      continue;
+    }
+    const value = arg.includes("=") ? arg.slice(name.length + 3) : argv[++i];
+    if (value === undefined) throw new ConfigError(`--${name} needs a value`);
+    found.set(name, value);
   }
-  const number = (name: string) => (found.has(name) ? Number(found.get(name)) : undefined);
+  const parsed = (name: ValueFlag, parse: (value: string) => number) => {
+    const value = found.get(name);
+    if (value === undefined) return undefined;
+    try {
+      return parse(value);
+    } catch (error) {
+      throw error instanceof ConfigError ? new ConfigError(`--${name}: ${error.message}`) : error;
+    }
+  };
   return {
     flags: {
       url: found.get("url"),
       system: found.get("system"),
-      maxTokens: number("max-tokens"),
-      temperature: number("temperature"),
-      seed: number("seed"),
+      maxTokens: parsed("max-tokens", (value) => parseInteger(value, 1, 2 ** 31 - 1)),
+      temperature: parsed("temperature", (value) => parseNumber(value, 0, 2)),
+      seed: parsed("seed", (value) => parseInteger(value, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
     },
     rest,
   };

@@ -12,6 +12,8 @@ Answers one prompt and exits. Without a prompt it is read from standard input.
   scalellm run --url http://127.0.0.1:8000 "Hello"
 
 Answer
+  --model FILE|FOLDER|ORG/NAME[:FILE]
+                                  the model to load; default: the bundled one
   --url URL                       ask a running server instead of loading a model
   --system TEXT                   system message
   --max-tokens N                  most tokens of the answer
@@ -22,6 +24,9 @@ ${settingsHelp(["Model", "Engine"])}
 
 ${SETTINGS_LAYERS}
 `;
+
+/** Exit code of a program that Ctrl-C ended, as shells count it. */
+const EXIT_INTERRUPTED = 130;
 
 export const runCommand: Command = {
   async run(argv) {
@@ -38,15 +43,30 @@ export const runCommand: Command = {
         ...(flags.system === undefined ? [] : [{ role: "system" as const, content: flags.system }]),
         { role: "user", content: prompt },
       ];
-      const abort = new AbortController();
-      process.once("SIGINT", () => abort.abort());
-      for await (const text of streamChat(session.endpoint, messages, requestOptions(flags), abort.signal)) {
-        process.stdout.write(text);
-      }
-      process.stdout.write("\n");
-      return 0;
+      // Only an answer is worth stopping gently: before it, Ctrl-C ends the process.
+      const stop = new AbortController();
+      process.once("SIGINT", () => stop.abort());
+      return await print(streamChat(session.endpoint, messages, requestOptions(flags), stop.signal), stop);
     } finally {
       await session.close();
     }
   },
 };
+
+/** Prints the answer as it comes; Ctrl-C, or a reader that has seen enough (`| head`), ends it quietly. */
+async function print(answer: AsyncIterable<string>, stop: AbortController): Promise<number> {
+  let readerGone = false;
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    readerGone = true;
+    stop.abort();
+  });
+  try {
+    for await (const text of answer) process.stdout.write(text);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  }
+  if (readerGone) return 0;
+  process.stdout.write("\n");
+  return stop.signal.aborted ? EXIT_INTERRUPTED : 0;
+}

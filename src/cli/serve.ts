@@ -22,6 +22,8 @@ ${settingsHelp()}
 ${SETTINGS_LAYERS}
 `;
 
+/** Time to stop at once; whatever still hangs then (a kernel, a Worker) ends with the process. */
+const STOP_DEADLINE_MS = 2000;
 /** Exit code of a process that its supervisor should start again. */
 const EXIT_RESTART = 70;
 
@@ -60,17 +62,21 @@ async function serve(settings: Settings): Promise<number> {
   process.exit(code);
 }
 
-/** First signal: let running requests end, at most so many seconds. Second: end them. */
+/** First signal: let running requests end, at most so many seconds. Second: end them. The process ends in any case. */
 function createStopper(server: RunningServer, drainTimeoutS: number, end: (code: number) => void): () => void {
   let signals = 0;
+  let code = 0;
+  const stopAtOnce = () => {
+    code = 1;
+    setTimeout(() => end(1), STOP_DEADLINE_MS);
+    void server.stop(false).finally(() => end(1));
+  };
   return () => {
     signals++;
     if (signals > 2) return end(1);
-    const graceful = signals === 1;
-    if (graceful) {
-      server.logger.info("stopping: running requests may end; a second signal stops at once");
-      setTimeout(() => void server.stop(false).finally(() => end(1)), drainTimeoutS * 1000).unref();
-    }
-    void server.stop(graceful).finally(() => end(graceful && signals === 1 ? 0 : 1));
+    if (signals === 2) return stopAtOnce();
+    server.logger.info("stopping: running requests may end; a second signal stops at once");
+    setTimeout(stopAtOnce, drainTimeoutS * 1000);
+    void server.stop(true).finally(() => end(code));
   };
 }

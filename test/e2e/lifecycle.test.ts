@@ -49,6 +49,19 @@ test("a second signal stops at once", async () => {
   expect(await server.stop("SIGTERM")).not.toBe(0);
 });
 
+test("streams that outlast the drain timeout are ended, and the exit code says so", async () => {
+  const server = await startBinary(["--drain-timeout", "1"]);
+  const response = await chat(server.url, { stream: true, max_tokens: 8000, ignore_eos: true, n: 8 });
+  const reader = response.body!.getReader();
+  await reader.read();
+  const stopped = server.stop("SIGTERM");
+  let text = "";
+  const decoder = new TextDecoder();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) text += decoder.decode(next.value);
+  expect(text).toContain('"code":"shutting_down"');
+  expect(await stopped).toBe(1);
+});
+
 test("the supervisor brings a killed server back on the same port", async () => {
   const probe = Bun.serve({ port: 0, fetch: () => new Response() });
   const port = probe.port!;
@@ -106,4 +119,28 @@ test("run answers one prompt", async () => {
   );
   expect(stdout.toString()).toContain("Rayleigh scattering");
   expect(exitCode).toBe(0);
+});
+
+test("run ends quietly when it is interrupted, or when nobody reads on", async () => {
+  const long = "Write a very long story about rivers.";
+  const interrupted = Bun.spawn([BINARY, "run", "--temperature", "0", long], { stdio: ["ignore", "pipe", "pipe"] });
+  const reader = interrupted.stdout.getReader();
+  await reader.read();
+  interrupted.kill("SIGINT");
+  while (!(await reader.read()).done);
+  expect(await interrupted.exited).toBe(130);
+  expect(await new Response(interrupted.stderr).text()).toBe("");
+
+  const piped = Bun.spawnSync(["sh", "-c", '"$0" run --temperature 0 "$1" | head -c 8', BINARY, long], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  expect(piped.stdout).toHaveLength(8);
+  expect(piped.stderr.toString()).toBe("");
+});
+
+test("a model that cannot be loaded is told in one line", () => {
+  const args = ["serve", "--port", "0", "--no-grpc", "--kv-cache-memory", "1k"];
+  const { exitCode, stderr } = Bun.spawnSync([BINARY, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  expect(stderr.toString()).toMatch(/^scalellm serve: cannot load the model: 1000 bytes for the KV cache hold .*\n$/);
+  expect(exitCode).toBe(1);
 });
