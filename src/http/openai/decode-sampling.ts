@@ -1,5 +1,5 @@
 import type { SamplingParams } from "../../core/sampling-params.ts";
-import { type Fields, invalidField } from "../fields.ts";
+import { type Fields, invalidField, wrongType } from "../fields.ts";
 
 /** The sampling parameters that both endpoints share; only what the request names. Ranges are checked later. */
 export function decodeSampling(fields: Fields): Partial<SamplingParams> {
@@ -37,7 +37,7 @@ function decodeLogitBias(fields: Fields): Array<readonly [number, number]> | und
       throw invalidField("logit_bias", `'logit_bias' maps token ids to numbers; '${name}' is no token id.`);
     }
     const bias = biases.number(name);
-    if (bias === undefined) throw biases.missing(name);
+    if (bias === undefined) throw wrongType(`logit_bias.${name}`, "a number", null);
     return [Number(name), bias] as const;
   });
 }

@@ -102,6 +102,7 @@ const SHARED: ReadonlyArray<readonly [object, string, string?]> = [
   [{ logit_bias: [] }, "logit_bias", "invalid_type"],
   [{ logit_bias: { a: 1 } }, "logit_bias", "invalid_type"],
   [{ logit_bias: { "65": "1" } }, "logit_bias.65", "invalid_type"],
+  [{ logit_bias: { "65": null } }, "logit_bias.65", "invalid_type"],
   [{ logit_bias: { "65": 101 } }, "logit_bias", "invalid_value"],
   [{ logit_bias: { "258": 1 } }, "logit_bias", "invalid_value"],
   [{ prompt_logprobs: -1 }, "prompt_logprobs", "invalid_value"],
