@@ -20,7 +20,6 @@ export class Cors {
       "access-control-allow-headers": request.headers.get("access-control-request-headers") ?? "",
       "access-control-max-age": String(PREFLIGHT_MAX_AGE_S),
     });
-    this.mark(request, headers);
     return new Response(null, { status: 204, headers });
   }
 

@@ -4,6 +4,7 @@ import type { Authentication } from "../gateway/authentication.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { Logger } from "../metrics/logger.ts";
 import type { ServerMetrics } from "../metrics/server-metrics.ts";
+import type { ConnectHandler } from "./connect/create-connect-handler.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 
 /** What the HTTP server is composed of. */
@@ -20,6 +21,6 @@ export interface HttpDeps {
   readonly corsOrigins: readonly string[];
   readonly lifecycle: Lifecycle;
   readonly logger: Logger;
-  /** Answers /scalellm.v1.*; authenticates by itself. undefined: not its path. */
-  readonly connectHandler?: ((request: Request) => Promise<Response> | undefined) | undefined;
+  /** Answers /scalellm.v1.*; authenticates by itself. */
+  readonly connectHandler?: ConnectHandler | undefined;
 }

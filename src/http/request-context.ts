@@ -8,7 +8,8 @@ export class RequestContext {
   readonly arrivedMs: number;
   /** The server's, which its streams share. */
   readonly turns: TurnQueue;
-  /** Set once the key was checked. */
+  /** Set once the key was checked, with whose it is. */
+  authenticated = false;
   tenant = "";
   /** What the access log says beside the usual: model, token counts. */
   readonly logged: Record<string, unknown> = {};
@@ -16,8 +17,8 @@ export class RequestContext {
   streamEnded: Promise<unknown> | undefined;
   /** Set by the handler: ends the work's share of the request. A stream calls it before its last byte, later has no effect. */
   release: () => void = () => {};
-  /** Set by an endpoint whose response is a stream that this layer does not see the end of. */
-  idleTimeoutOff = false;
+  /** Set by an endpoint that writes the access log's line itself. */
+  accessLogged = false;
   private readonly aborter = new AbortController();
   private readonly unlink: () => void;
 

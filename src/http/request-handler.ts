@@ -27,12 +27,14 @@ export class RequestHandler {
   constructor(
     private readonly deps: HttpDeps,
     private readonly setIdleTimeout: SetIdleTimeout,
+    /** Paths and routes that check the key themselves. */
+    private readonly authenticatesItself: (path: string) => boolean,
   ) {
     this.cors = new Cors(deps.corsOrigins);
   }
 
-  /** Undefined when the request may go on. `ownAuthentication`: the route checks the key itself. */
-  admit(request: Request, path: string, ownAuthentication: boolean): Response | undefined {
+  /** Undefined when the request may go on. */
+  admit(request: Request, path: string): Response | undefined {
     const { deps } = this;
     const context = new RequestContext(request, {
       requestId: acceptedRequestId(request, deps.limits.maxRequestIdChars) ?? uniqueId("req-"),
@@ -47,8 +49,7 @@ export class RequestHandler {
       if (deps.lifecycle.draining && !OPERATOR_PATHS.has(path)) {
         throw new ServeError("unavailable", "The server is shutting down.");
       }
-      if (!ownAuthentication && !OPEN_PATHS.has(path))
-        context.tenant = deps.authentication.authenticate(request.headers).tenant;
+      this.authenticate(context, path);
       return undefined;
     } catch (error) {
       return this.failed(context, "refused", error);
@@ -62,11 +63,13 @@ export class RequestHandler {
     // A stream may be silent for long while it is queued; the deadlines are ours from here.
     this.setIdleTimeout(request, 0);
     const release = () => {
-      if (!context.idleTimeoutOff) this.setIdleTimeout(request, this.deps.limits.idleConnectionS);
+      this.setIdleTimeout(request, this.deps.limits.idleConnectionS);
       end();
     };
     context.release = release;
     try {
+      // The router reads the path its own way; whatever admit() read, what is served has the key that its route asks for.
+      this.authenticate(context, route);
       const response = await endpoint(context, this.deps);
       if (context.streamEnded === undefined) {
         release();
@@ -89,6 +92,13 @@ export class RequestHandler {
     const response = this.failed(this.contextOf(request), "unmatched", error);
     for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
     return response;
+  }
+
+  /** Throws ServeError unauthenticated where `path` asks for a key that the request does not have. */
+  private authenticate(context: RequestContext, path: string): void {
+    if (context.authenticated || OPEN_PATHS.has(path) || this.authenticatesItself(path)) return;
+    context.tenant = this.deps.authentication.authenticate(context.request.headers).tenant;
+    context.authenticated = true;
   }
 
   private contextOf(request: Request): RequestContext {
@@ -130,6 +140,7 @@ export class RequestHandler {
     // A stream that failed has status 200 on the wire; what counts is how it ended.
     const code = serveError === undefined ? status : httpStatus(serveError);
     metrics.countHttp(route, code);
+    if (context.accessLogged) return;
     const fields = {
       requestId: context.requestId,
       method: context.request.method,

@@ -2,6 +2,7 @@ import { Elysia } from "elysia";
 import { ServeError } from "../core/errors.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { type Endpoint, RequestHandler } from "./request-handler.ts";
+import { requestPath } from "./request-path.ts";
 import { matchRoute, ROUTES } from "./routes.ts";
 
 export interface HttpServer {
@@ -22,20 +23,19 @@ const LAST_WORDS_MS = 250;
 
 /** Starts listening: OpenAI's API, probes, metrics, and Connect where a handler is given. Throws when the port is taken. */
 export function createHttpServer(deps: HttpDeps): HttpServer {
-  const app = new Elysia();
-  const handler = new RequestHandler(deps, (request, seconds) => app.server?.timeout(request, seconds));
+  // Elysia's default looks for the path behind the 11th character, and misses its beginning after a host of one or two.
+  const app = new Elysia({ handler: { standardHostname: false } });
   const isConnect = (path: string) => deps.connectHandler !== undefined && path.startsWith(CONNECT_PREFIX);
+  const setIdleTimeout = (request: Request, seconds: number) => app.server?.timeout(request, seconds);
+  const handler = new RequestHandler(deps, setIdleTimeout, isConnect);
   deps.metrics.watchReplicas(() => deps.gateway.replicaStats());
 
   // Order matters: hooks apply to the routes after them.
-  app.onRequest(({ request }) => {
-    const path = new URL(request.url).pathname;
-    return handler.admit(request, path, isConnect(path));
-  });
+  app.onRequest(({ request }) => handler.admit(request, requestPath(request)));
   app.onError({ as: "global" }, ({ request, code, error }) => {
-    const path = new URL(request.url).pathname;
+    const path = requestPath(request);
     const known = code === "NOT_FOUND" ? matchRoute(path) : [];
-    if (known.length > 0) {
+    if (known.length > 0 && !known.some((route) => route.method === request.method)) {
       const allow = known.map((route) => route.method).join(", ");
       const message = `${request.method} is not allowed on ${path}; use ${allow}.`;
       return handler.refuse(request, new ServeError("invalid_argument", message, { reason: "method_not_allowed" }), {
@@ -100,16 +100,15 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   }
 }
 
-/** The handler as an endpoint. Its streams keep their own deadlines, so the connection's idle time stays off. */
+/** The handler as an endpoint. */
 function rpcEndpoint(connectHandler: NonNullable<HttpDeps["connectHandler"]>): Endpoint {
   return async (context) => {
-    const { pathname } = new URL(context.request.url);
-    const answer = connectHandler(context.request);
+    const path = requestPath(context.request);
+    const answer = connectHandler(context.request, context);
     if (answer === undefined) {
-      throw new ServeError("not_found", `Unknown procedure: ${pathname}.`, { reason: "unknown_path" });
+      throw new ServeError("not_found", `Unknown procedure: ${path}.`, { reason: "unknown_path" });
     }
-    context.logged.procedure = pathname;
-    context.idleTimeoutOff = true;
+    context.logged.procedure = path;
     return await answer;
   };
 }

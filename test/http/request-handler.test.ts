@@ -20,6 +20,59 @@ test("a key is asked for everywhere but on the probes", async () => {
   }
 });
 
+test("a key is asked for however a request is addressed", async () => {
+  await using server = new TestServer({ keys: ["one"], connectHandler: () => undefined });
+  const hosts = [
+    "a",
+    "ab",
+    "a:1",
+    "localhost",
+    "[::1]",
+    "a/b",
+    "a/scalellm.v1.",
+    "a?",
+    "a#",
+    "a\\scalellm.v1.",
+    "",
+    undefined,
+  ];
+  const prefixes = ["", "/scalellm.v1.x", "/health", "/ready", "/scalellm.v1.x/health", "/", "/x", "/health?"];
+  for (const host of hosts) {
+    for (const prefix of prefixes) {
+      for (const [method, path] of [
+        ["GET", "/v1/models"],
+        ["GET", `/v1/models/${MODEL}`],
+        ["GET", "/metrics"],
+      ] as const) {
+        const client = await RawClient.connect(server.url);
+        const hostLine = host === undefined ? "" : `Host: ${host}\r\n`;
+        client.write(
+          `${method} ${prefix}${path} HTTP/1.${host === undefined ? 0 : 1}\r\n${hostLine}Connection: close\r\n\r\n`,
+        );
+        await client.untilClosed();
+        const status = /^HTTP\/1.1 (\d+)/.exec(client.received)?.[1] ?? "closed";
+        const where = `${method} ${prefix}${path} at ${host}`;
+        // "/health?/v1/models" is the probe.
+        const allowed = prefix === "/health?" ? ["200", "400", "401"] : ["400", "401", "404"];
+        expect({ where, status, allowed: allowed.includes(status) }).toEqual({ where, status, allowed: true });
+        expect(client.received).not.toContain("owned_by");
+        expect(client.received).not.toContain("# HELP");
+      }
+    }
+  }
+  expect(server.log.filter((line) => line.level === "error")).toEqual([]);
+});
+
+test("probes answer a request without a Host header, and one whose Host is no host", async () => {
+  await using server = new TestServer();
+  for (const head of ["GET /health HTTP/1.0\r\n", "GET /health?x HTTP/1.1\r\nHost: a/b\r\n"]) {
+    const client = await RawClient.connect(server.url);
+    client.write(`${head}\r\n`);
+    await client.until('{"status":"ok"}');
+    client.destroy();
+  }
+});
+
 test("the tenant of a request is its key's", async () => {
   await using server = new TestServer({ keys: ["one", "two"] });
   for (const key of ["one", "two", "one"]) {
@@ -79,6 +132,7 @@ test("a page of a given origin may call, a preflight needs no key, and another o
   expect(allowed.headers.get("access-control-allow-origin")).toBe(ORIGIN);
   expect(allowed.headers.get("access-control-allow-headers")).toBe("authorization, content-type, x-stainless-os");
   expect(allowed.headers.has("access-control-allow-credentials")).toBe(false);
+  expect(allowed.headers.get("vary")).toBe("Origin");
 
   const other = await preflight(`${ORIGIN}.evil.example`);
   expect(other.status).toBe(401);

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import http2 from "node:http2";
+import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
+import { API_KEY, createFixture, MODEL as SCRIPTED } from "./connect-fixture.ts";
 import { errorOf, events, MODEL, TestServer } from "./test-server.ts";
 
 test("probes: live always, ready only while every model can answer", async () => {
@@ -162,4 +164,34 @@ test("a Connect handler gets its paths, checks keys itself, and others stay ours
   expect((await errorOf(await call("Unknown"), 404)).code).toBe("unknown_path");
   expect((await server.post("/scalellm.v2.X/Known", "body")).status).toBe(401);
   expect(server.log.filter((line) => line.route === "/scalellm.v1.*").length).toBe(2);
+});
+
+test("a call has one line in the access log: its own, or its HTTP request's where no call came of it", async () => {
+  const { deps, logged } = createFixture();
+  await using server = new TestServer({ connectHandler: createConnectHandler(deps) });
+  const lines = async (method: string, body: string, headers: Record<string, string> = {}) => {
+    const first = [logged.length, server.log.length];
+    const response = await server.post(`/scalellm.v1.InferenceService/${method}`, body, {
+      "content-type": "application/json",
+      authorization: `Bearer ${API_KEY}`,
+      ...headers,
+    });
+    await response.text();
+    const requestId = response.headers.get("x-request-id");
+    while (logged.length + server.log.length === first[0]! + first[1]!) await Bun.sleep(1);
+    // Time for a second line, which there must not be.
+    await Bun.sleep(20);
+    const all = [...logged.slice(first[0]), ...server.log.slice(first[1])];
+    return all.map((line) => [line.message, line.code ?? line.status, line.requestId === requestId]);
+  };
+  const stream = { "content-type": "application/connect+json" };
+  const request = JSON.stringify({ model: SCRIPTED, text: "hi", sampling: { max_tokens: 2 } });
+  const frame = `\0\0\0\0${String.fromCharCode(request.length)}${request}`;
+  expect(await lines("ListModels", "{}")).toEqual([["rpc", "ok", true]]);
+  expect(await lines("Complete", '{"model":"no"}')).toEqual([["rpc", "not_found", true]]);
+  expect(await lines("ListModels", "{}", { authorization: "no" })).toEqual([["rpc", "unauthenticated", true]]);
+  expect(await lines("Generate", frame, stream)).toEqual([["rpc", "ok", true]]);
+  expect(await lines("ListModels", "{")).toEqual([["request", 400, true]]);
+  expect(await lines("ListModels", "{}", { "content-type": "text/plain" })).toEqual([["request", 415, true]]);
+  expect(await lines("Generate", "no frame", stream)).toEqual([["request", 200, true]]);
 });

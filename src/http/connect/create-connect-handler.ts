@@ -7,7 +7,9 @@ import {
 } from "@connectrpc/connect/protocol";
 import type { Limits } from "../../config/limits.ts";
 import { InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
+import { requestPath } from "../request-path.ts";
 import { bodyWithin } from "./body-deadline.ts";
+import { CALL_ORIGIN, type CallOrigin } from "./call-context.ts";
 import { FRAME_SINK, takesFrames } from "./frame-sink.ts";
 import { createInferenceService } from "./inference-service.ts";
 import { ResponseBody } from "./response-body.ts";
@@ -15,7 +17,7 @@ import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
 
 /** Answers a service's request; undefined for every path that is none of the services'. */
-export type ConnectHandler = (request: Request) => Promise<Response> | undefined;
+export type ConnectHandler = (request: Request, origin?: CallOrigin) => Promise<Response> | undefined;
 
 /**
  * Connect and gRPC-Web for a fetch server. Native gRPC is refused here (415): its status travels in HTTP trailers, which a
@@ -26,35 +28,50 @@ export function createConnectHandler(deps: RpcDeps): ConnectHandler {
   router.service(InferenceService, createInferenceService(deps));
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const prefix = `/${InferenceService.typeName}/`;
-  return (request) => {
-    const { pathname } = new URL(request.url);
-    const handler = handlers.get(pathname);
-    if (handler !== undefined) return answer(handler, request, deps.limits);
-    return pathname.startsWith(prefix) ? Promise.resolve(new Response(null, { status: 404 })) : undefined;
+  return (request, origin) => {
+    const path = requestPath(request);
+    const handler = handlers.get(path);
+    if (handler !== undefined) return answer(handler, request, origin, deps.limits);
+    return path.startsWith(prefix) ? Promise.resolve(new Response(null, { status: 404 })) : undefined;
   };
 }
 
-async function answer(handler: UniversalHandler, request: Request, limits: Limits): Promise<Response> {
-  const body = new ResponseBody(limits.stalledReaderMs);
+async function answer(
+  handler: UniversalHandler,
+  request: Request,
+  origin: CallOrigin | undefined,
+  limits: Limits,
+): Promise<Response> {
+  const body = new ResponseBody(limits.stalledReaderMs, () => origin?.release());
+  // This or the body's own cancel tells of a client that went away; which one fires first depends on what the server is doing.
+  if (request.signal.aborted) body.drop();
+  request.signal.addEventListener("abort", () => body.drop(), { once: true });
   const source = universalServerRequestFromFetch(request, {});
   const response = await handler({
     ...source,
     body: bodyWithin(source.body as AsyncIterable<Uint8Array>, limits.bodyDeadlineMs),
-    // Either tells of a client that went away; which one fires first depends on what the server is doing.
-    signal: AbortSignal.any([request.signal, body.signal]),
-    contextValues: createContextValues().set(FRAME_SINK, takesFrames(request.headers) ? body : undefined),
+    signal: body.signal,
+    contextValues: createContextValues()
+      .set(FRAME_SINK, takesFrames(request.headers) ? body : undefined)
+      .set(CALL_ORIGIN, origin),
   });
-  return new Response(await contentOf(response, body, limits), {
+  return new Response(await contentOf(response, body, origin, limits), {
     status: response.status,
     ...(response.header === undefined ? {} : { headers: response.header }),
   });
 }
 
 /** A body of known length goes out whole; anything else is a stream. */
-async function contentOf({ body, header }: UniversalServerResponse, stream: ResponseBody, limits: Limits) {
+async function contentOf(
+  { body, header }: UniversalServerResponse,
+  stream: ResponseBody,
+  origin: CallOrigin | undefined,
+  limits: Limits,
+) {
   if (body === undefined) return null;
   if (header?.has("content-length")) {
     return (await readAllBytes(body, limits.maxRpcResponseBytes)) as Uint8Array<ArrayBuffer>;
   }
+  if (origin !== undefined) origin.streamEnded = stream.ended;
   return stream.of(body);
 }

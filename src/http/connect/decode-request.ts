@@ -7,7 +7,7 @@ import type {
   SamplingParams as SamplingMessage,
 } from "../../gen/scalellm/v1/inference_pb.ts";
 import { prepareRequest } from "../prepare-request.ts";
-import { TENANT } from "./request-gate.ts";
+import { TENANT } from "./call-context.ts";
 import { resolvePrompt } from "./resolve-prompt.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 

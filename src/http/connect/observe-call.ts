@@ -1,6 +1,7 @@
-import { Code, type ConnectError, type HandlerContext } from "@connectrpc/connect";
-import { callError, codeName } from "./connect-errors.ts";
-import { TENANT } from "./request-gate.ts";
+import type { ConnectError, HandlerContext } from "@connectrpc/connect";
+import { CALL_ORIGIN } from "./call-context.ts";
+import { callError } from "./connect-errors.ts";
+import { logCall } from "./log-call.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
 export interface ObservedCall {
@@ -12,9 +13,11 @@ export interface ObservedCall {
 
 /** Follows one call from here to its end, for the lifecycle (a graceful stop waits for it) and the access log. */
 export function observeCall(context: HandlerContext, deps: RpcDeps): ObservedCall {
-  const { clock, logger, lifecycle } = deps;
+  const { clock, lifecycle } = deps;
   const finish = lifecycle.begin();
   const startedMs = clock.nowMs();
+  const origin = context.values.get(CALL_ORIGIN);
+  if (origin !== undefined) origin.accessLogged = true;
   let failure: ConnectError | undefined;
   return {
     failed(error) {
@@ -23,17 +26,7 @@ export function observeCall(context: HandlerContext, deps: RpcDeps): ObservedCal
     },
     end() {
       finish();
-      const tenant = context.values.get(TENANT);
-      const fields = {
-        method: `${context.service.typeName}/${context.method.name}`,
-        protocol: context.protocolName,
-        code: failure === undefined ? "ok" : codeName(failure.code),
-        ms: Math.round((clock.nowMs() - startedMs) * 10) / 10,
-        ...(tenant === "" ? {} : { tenant }),
-        ...(failure === undefined ? {} : { error: failure.rawMessage }),
-      };
-      if (failure?.code === Code.Internal) logger.error("rpc", { ...fields, cause: failure.cause });
-      else logger.info("rpc", fields);
+      logCall(context, deps, { failure, ms: clock.nowMs() - startedMs });
     },
   };
 }

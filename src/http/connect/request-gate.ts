@@ -1,10 +1,9 @@
-import { createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { HandlerContext } from "@connectrpc/connect";
 import { ServeError } from "../../core/errors.ts";
-import { codeName, toConnectError } from "./connect-errors.ts";
+import { CALL_ORIGIN, TENANT } from "./call-context.ts";
+import { toConnectError } from "./connect-errors.ts";
+import { logCall } from "./log-call.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
-
-/** The tenant of a call, set by the gate. */
-export const TENANT = createContextKey("", { description: "tenant" });
 
 /** Admits a call by its headers, before a byte of its body is read: not while draining, and with a valid key. Services named in `open` need no key. */
 export function createRequestGate(deps: RpcDeps, open: readonly string[] = []): (context: HandlerContext) => void {
@@ -17,8 +16,9 @@ export function createRequestGate(deps: RpcDeps, open: readonly string[] = []): 
       context.values.set(TENANT, deps.authentication.authenticate(context.requestHeader).tenant);
     } catch (error) {
       const refusal = toConnectError(error);
-      const method = `${context.service.typeName}/${context.method.name}`;
-      deps.logger.info("rpc", { method, protocol: context.protocolName, code: codeName(refusal.code) });
+      const origin = context.values.get(CALL_ORIGIN);
+      if (origin !== undefined) origin.accessLogged = true;
+      logCall(context, deps, { failure: refusal });
       throw refusal;
     }
   };

@@ -9,14 +9,29 @@ type Controller = Parameters<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>[0];
  */
 export class ResponseBody implements FrameSink {
   private readonly gone = new AbortController();
+  private readonly over = Promise.withResolvers<void>();
   private controller: Controller | undefined;
 
-  /** `stalledReaderMs`: a reader that takes nothing for this long is dropped. */
-  constructor(private readonly stalledReaderMs: number) {}
+  /** `stalledReaderMs`: a reader that takes nothing for this long is dropped. `closing` is called before the last byte. */
+  constructor(
+    private readonly stalledReaderMs: number,
+    private readonly closing: () => void = () => {},
+  ) {}
 
   /** Aborts when the reader has gone away or stalled. */
   get signal(): AbortSignal {
     return this.gone.signal;
+  }
+
+  /** Resolves when the last chunk has been handed over, or the reader is gone. */
+  get ended(): Promise<void> {
+    return this.over.promise;
+  }
+
+  /** The connection is gone, whether or not the body was being read. */
+  drop(reason?: unknown): void {
+    this.gone.abort(reason);
+    this.over.resolve();
   }
 
   of(chunks: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
@@ -30,9 +45,13 @@ export class ResponseBody implements FrameSink {
           // The protocols write their own errors into the body: what arrives here is the connection's.
           this.gone.abort(error);
         }
-        if (!this.gone.signal.aborted) controller.close();
+        if (!this.gone.signal.aborted) {
+          this.closing();
+          controller.close();
+        }
+        this.over.resolve();
       },
-      cancel: (reason?: unknown) => this.gone.abort(reason),
+      cancel: (reason?: unknown) => this.drop(reason),
     };
     // The DOM types, which win over those of Bun, do not know direct sources.
     return new ReadableStream(source as unknown as UnderlyingDefaultSource<Uint8Array>);

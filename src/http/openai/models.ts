@@ -1,5 +1,6 @@
 import type { ServedModel } from "../../gateway/gateway.ts";
 import type { Endpoint } from "../request-handler.ts";
+import { requestPath } from "../request-path.ts";
 
 function modelObject(model: ServedModel) {
   return {
@@ -18,7 +19,7 @@ export const listModels: Endpoint = (_context, { gateway }) =>
 
 /** GET /v1/models/{id}; an id may hold slashes. */
 export const retrieveModel: Endpoint = ({ request }, { gateway }) => {
-  const encoded = new URL(request.url).pathname.slice("/v1/models/".length);
+  const encoded = requestPath(request).slice("/v1/models/".length);
   return Response.json(modelObject(gateway.model(decodedName(encoded))));
 };
 

@@ -1,0 +1,25 @@
+import { Code, type ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { CALL_ORIGIN, TENANT } from "./call-context.ts";
+import { codeName } from "./connect-errors.ts";
+import type { RpcDeps } from "./rpc-deps.ts";
+
+/** Writes a call's line in the access log. `ms`: how long it took, where it began at all. */
+export function logCall(
+  context: HandlerContext,
+  { logger }: Pick<RpcDeps, "logger">,
+  { failure, ms }: { failure: ConnectError | undefined; ms?: number },
+): void {
+  const origin = context.values.get(CALL_ORIGIN);
+  const tenant = context.values.get(TENANT);
+  const fields = {
+    ...(origin === undefined ? {} : { requestId: origin.requestId }),
+    method: `${context.service.typeName}/${context.method.name}`,
+    protocol: context.protocolName,
+    code: failure === undefined ? "ok" : codeName(failure.code),
+    ...(ms === undefined ? {} : { ms: Math.round(ms * 10) / 10 }),
+    ...(tenant === "" ? {} : { tenant }),
+    ...(failure === undefined ? {} : { error: failure.rawMessage }),
+  };
+  if (failure?.code === Code.Internal) logger.error("rpc", { ...fields, cause: failure.cause });
+  else logger.info("rpc", fields);
+}
