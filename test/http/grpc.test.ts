@@ -139,6 +139,17 @@ describe("stopping", () => {
     }
   });
 
+  test("a bare TCP connection, such as a port check's, is not lingered for", async () => {
+    const peer = connectSocket({ port: server.port, host: "127.0.0.1", allowHalfOpen: true }).on("error", () => {});
+    await new Promise<void>((resolve) => peer.once("connect", () => resolve()));
+    await createClient(InferenceService, transport()).listModels({});
+    const startedMs = performance.now();
+    await server.close(true);
+    expect(performance.now() - startedMs).toBeLessThan(800);
+    peer.destroy();
+    await start();
+  });
+
   test("a port in use is an error", async () => {
     const { deps } = createFixture();
     await expect(createGrpcServer(deps, { ...LOCAL, port: server.port })).rejects.toThrow();

@@ -8,6 +8,8 @@ const LINGER_MS = 1000;
 /** Keeps the connections of a gRPC server within bounds: their number, a prompt preface, signs of life, a prompt end. */
 export class ConnectionGuard {
   private readonly connections = new Map<Socket, ServerHttp2Session>();
+  /** Whose preface has come: a peer of HTTP/2, with which an end is agreed on. */
+  private readonly greeted = new WeakSet<ServerHttp2Session>();
 
   constructor(private readonly limits: Limits) {}
 
@@ -30,7 +32,10 @@ export class ConnectionGuard {
       this.connections.delete(socket);
     });
     const preface = setTimeout(() => session.destroy(), this.limits.grpcPrefaceMs);
-    session.once("remoteSettings", () => clearTimeout(preface));
+    session.once("remoteSettings", () => {
+      clearTimeout(preface);
+      this.greeted.add(session);
+    });
     let alive = true;
     const keepAlive = setInterval(() => {
       if (!alive) return session.destroy();
@@ -48,7 +53,11 @@ export class ConnectionGuard {
 
   /** Asks every client to open no more streams; a connection closes with its last one. */
   goAway(): void {
-    for (const session of this.connections.values()) session.close();
+    for (const [socket, session] of this.connections) {
+      session.close();
+      // A bare TCP connection, such as a port check's, would only be lingered for.
+      if (!this.greeted.has(session)) socket.destroy();
+    }
   }
 
   destroyAll(): void {
