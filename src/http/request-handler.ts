@@ -108,9 +108,7 @@ export class RequestHandler {
   }
 
   private failed(context: RequestContext, route: string, error: unknown): Response {
-    const response = errorResponse(error);
-    if (this.mustClose(context.request, response.status)) response.headers.set("connection", "close");
-    return this.finished(context, route, response, error);
+    return this.finished(context, route, errorResponse(error), error);
   }
 
   /** The connection of a refused request is kept only if what is left of its body is worth reading past. */
@@ -123,6 +121,9 @@ export class RequestHandler {
   }
 
   private finished(context: RequestContext, route: string, response: Response, error: unknown): Response {
+    if (response.status >= 400 && this.mustClose(context.request, response.status)) {
+      response.headers.set("connection", "close");
+    }
     this.mark(context, response);
     this.record(context, route, response.status, error);
     return response;

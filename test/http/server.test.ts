@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import http2 from "node:http2";
 import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
 import { API_KEY, createFixture, MODEL as SCRIPTED } from "./connect-fixture.ts";
+import { RawClient } from "./raw-client.ts";
 import { errorOf, events, MODEL, TestServer } from "./test-server.ts";
 
 test("probes: live always, ready only while every model can answer", async () => {
@@ -194,4 +195,14 @@ test("a call has one line in the access log: its own, or its HTTP request's wher
   expect(await lines("ListModels", "{")).toEqual([["request", 400, true]]);
   expect(await lines("ListModels", "{}", { "content-type": "text/plain" })).toEqual([["request", 415, true]]);
   expect(await lines("Generate", "no frame", stream)).toEqual([["request", 200, true]]);
+});
+
+test("a refused call with a body too large to read past costs its connection", async () => {
+  const { deps } = createFixture();
+  await using server = new TestServer({ connectHandler: createConnectHandler(deps) });
+  const client = await RawClient.connect(server.url);
+  const headers = { "content-type": "application/json", "content-length": 2 ** 31 };
+  client.request("POST", "/scalellm.v1.InferenceService/ListModels", headers);
+  await client.until("401 Unauthorized");
+  await client.untilClosed();
 });
