@@ -33,8 +33,10 @@ export const serveCommand: Command = {
       process.stdout.write(HELP);
       return 0;
     }
-    const { settings, positionals } = loadSettings(argv);
+    const { settings, positionals, warnings } = loadSettings(argv);
     if (positionals.length > 1) throw new CliError(`expected one model, got ${positionals.join(" ")}`, 2);
+    // The child has the same environment; one process tells of it.
+    if (!isSupervisedChild()) for (const warning of warnings) process.stderr.write(`scalellm serve: ${warning}\n`);
     if (settings.supervise && !isSupervisedChild()) {
       return supervise(argv, systemClock, (line) => process.stderr.write(`${line}\n`));
     }

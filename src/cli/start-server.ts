@@ -66,7 +66,8 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const gateway = new Gateway(metrics);
   const authentication = new Authentication(settings.apiKey);
   const lifecycle = new Lifecycle();
-  const rpc = { gateway, authentication, clock, limits: LIMITS, lifecycle, logger };
+  const limits = { ...LIMITS, requestTimeoutMs: settings.requestTimeout * 1000 };
+  const rpc = { gateway, authentication, clock, limits, lifecycle, logger };
   if (!isLoopback(settings.host) && !authentication.required) {
     logger.warn("listening beyond this machine without an API key: anyone who reaches the port can use the model", {
       host: settings.host,
@@ -80,7 +81,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
       metrics,
       clock,
       version: VERSION,
-      limits: LIMITS,
+      limits,
       corsOrigins: settings.corsOrigin,
       lifecycle,
       logger,
@@ -101,7 +102,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   loading.catch(() => {});
   return {
     url: http.url,
-    grpcAddress: grpc && `${settings.host}:${grpc.port}`,
+    grpcAddress: grpc && `${isIP(settings.host) === 6 ? `[${settings.host}]` : settings.host}:${grpc.port}`,
     logger,
     ready: loading,
     async stop(graceful) {
@@ -204,7 +205,9 @@ function listen(settings: Settings, create: () => HttpServer): HttpServer {
 }
 
 function bindError(error: unknown, host: string, port: number, ...flags: string[]): CliError {
-  const code = (error as NodeJS.ErrnoException).code;
-  const why = code === "EADDRINUSE" ? "the port is taken" : (error as Error).message;
-  return new CliError(`cannot listen on ${host}:${port}: ${why}. Choose another with ${flags.join(" or ")}.`);
+  const { code, message } = error as NodeJS.ErrnoException;
+  const why = code === "EADDRINUSE" ? "the port is taken" : message;
+  // Ports below 1024 may be the privileged ones; what else can be wrong is the address.
+  const choices = code === "EADDRINUSE" || code === "EACCES" ? flags : ["--host"];
+  return new CliError(`cannot listen on ${host}:${port}: ${why}. Choose another with ${choices.join(" or ")}.`);
 }

@@ -20,7 +20,7 @@ export function hubEnvironment(env: Record<string, string | undefined> = process
 }
 
 /** Set by `serve` in the child it supervises. */
-const SUPERVISED = "SCALELLM_SUPERVISED";
+export const SUPERVISED = "SCALELLM_SUPERVISED";
 
 export function isSupervisedChild(): boolean {
   return process.env[SUPERVISED] === "1";

@@ -2,6 +2,8 @@
 export const LIMITS = Object.freeze({
   /** A 128k-token prompt is about 0.5 MB of text; 8 MiB leaves room for escapes and long chats. */
   maxBodyBytes: 8 * 1024 * 1024,
+  /** A request from its arrival to its last token; 0: as long as it takes, since a client that leaves ends it. */
+  requestTimeoutMs: 0,
   /** Slow senders hold a socket and a buffer: headers and body must arrive within this. */
   bodyDeadlineMs: 30_000,
   /** A client that reads nothing for this long is dropped; its KV blocks are worth more than its patience. */

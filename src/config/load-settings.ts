@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
+import { SUPERVISED } from "./environment.ts";
 import { OPTIONS, type Option, type SettingName, type Settings } from "./options.ts";
 import { ConfigError } from "./parse.ts";
 
@@ -7,6 +8,8 @@ import { ConfigError } from "./parse.ts";
 export interface LoadedSettings {
   readonly settings: Settings;
   readonly positionals: readonly string[];
+  /** What was passed over and may have been meant: for people. */
+  readonly warnings: readonly string[];
 }
 
 const NAMES = Object.keys(OPTIONS) as SettingName[];
@@ -34,8 +37,8 @@ function add(layer: Layer, name: SettingName, value: unknown): void {
   layer.set(name, optionOf(name).list ? [...(known ?? []), value] : value);
 }
 
-/** The known name nearest to a mistyped one, within two edits. */
-function suggestion(flag: string): string {
+/** The known name nearest to a mistyped one, within two edits; "" when none is. */
+function nearest(flag: string): string {
   let best = "";
   let bestDistance = 3;
   for (const name of BY_FLAG.keys()) {
@@ -52,7 +55,12 @@ function suggestion(flag: string): string {
       best = name;
     }
   }
-  return best ? ` Did you mean --${best}?` : "";
+  return best;
+}
+
+function suggestion(flag: string): string {
+  const name = nearest(flag);
+  return name ? ` Did you mean --${name}?` : "";
 }
 
 function fromFlags(argv: readonly string[]): { layer: Layer; positionals: string[]; file: string | undefined } {
@@ -97,10 +105,22 @@ function fromFlags(argv: readonly string[]): { layer: Layer; positionals: string
   return { layer, positionals, file };
 }
 
+const variableOf = (option: string) => `SCALELLM_${option.replaceAll("-", "_").toUpperCase()}`;
+
+/** Variables that look like a mistyped setting. Others of that prefix may be anyone's: Kubernetes names some by services. */
+function mistypedVariables(env: Record<string, string | undefined>): string[] {
+  const known = new Set([SUPERVISED, ...NAMES.map((name) => variableOf(OPTIONS[name].name))]);
+  return Object.keys(env).flatMap((key) => {
+    if (!key.startsWith("SCALELLM_") || known.has(key)) return [];
+    const name = nearest(key.slice("SCALELLM_".length).replaceAll("_", "-").toLowerCase());
+    return name ? [`${key} is no setting and is ignored. Did you mean ${variableOf(name)}?`] : [];
+  });
+}
+
 function fromEnvironment(env: Record<string, string | undefined>): Layer {
   const layer: Layer = new Map();
   for (const name of NAMES) {
-    const key = `SCALELLM_${OPTIONS[name].name.replaceAll("-", "_").toUpperCase()}`;
+    const key = variableOf(OPTIONS[name].name);
     const value = env[key];
     if (value === undefined || value === "") continue;
     const values = optionOf(name).list ? value.split(",") : [value];
@@ -131,6 +151,7 @@ function fromFile(path: string): Layer {
     const flag = key.replaceAll("_", "-");
     const name = BY_FLAG.get(flag);
     if (!name) throw new ConfigError(`--config ${path}: unknown setting '${key}'.${suggestion(flag)}`);
+    if (value === null) continue;
     const values = Array.isArray(value) && optionOf(name).list ? value : [value];
     for (const item of values) {
       if (typeof item === "object") throw new ConfigError(`--config ${path}: '${key}' must be a plain value`);
@@ -156,5 +177,6 @@ export function loadSettings(
     settings[name] = OPTIONS[name].value;
     for (const layer of layers) if (layer.has(name)) settings[name] = layer.get(name);
   }
-  return { settings: Object.freeze(settings) as Settings, positionals: flags.positionals };
+  const warnings = mistypedVariables(env);
+  return { settings: Object.freeze(settings) as Settings, positionals: flags.positionals, warnings };
 }

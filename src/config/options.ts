@@ -1,4 +1,4 @@
-import { parseBoolean, parseBytes, parseChoice, parseInteger, parseNumber } from "./parse.ts";
+import { parseApiKey, parseBoolean, parseBytes, parseChoice, parseInteger, parseNumber } from "./parse.ts";
 
 /** One setting: its flag is --NAME, its environment variable SCALELLM_NAME, its key in a file name or na_me. */
 export interface Option<T> {
@@ -115,12 +115,20 @@ export const OPTIONS = {
     [],
     "KEY",
     "require one of these keys on everything but /health and /ready",
-    text,
+    parseApiKey,
     { list: true, secret: true },
   ),
   corsOrigin: option<readonly string[]>(SERVER, "cors-origin", [], "ORIGIN", "allow browsers on this origin", text, {
     list: true,
   }),
+  requestTimeout: option<number>(
+    SERVER,
+    "request-timeout",
+    0,
+    "SECONDS",
+    "longest time for a request, from its arrival to its last token; 0: no limit",
+    integer(0, 86400),
+  ),
   drainTimeout: option<number>(
     SERVER,
     "drain-timeout",

@@ -26,6 +26,16 @@ export function parseBytes(value: string): number {
   return Math.floor(Number(match[1]) * unit);
 }
 
+/** A key as it can stand in a header. An empty one, such as an unset variable's, would let everyone in. */
+export function parseApiKey(value: string): string {
+  if (!/^[\x21-\x7e]+$/.test(value)) {
+    throw new ConfigError(
+      value === "" ? "a key must not be empty" : "a key may hold printable ASCII without spaces only",
+    );
+  }
+  return value;
+}
+
 export function parseInteger(value: string, low: number, high: number): number {
   const number = Number(value);
   if (value.trim() === "" || !Number.isInteger(number) || number < low || number > high) {

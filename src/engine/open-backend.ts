@@ -63,11 +63,16 @@ function loadBackend(load: NativeLoad, options: EngineOptions): OpenedBackend {
   if (load.maxModelLen > wanted) {
     notices.push(`The checkpoint supports ${wanted} tokens of context; ${load.maxModelLen} were asked for.`);
   }
+  const { availableMemoryBytes } = probe(load.libraryPath);
+  if (load.kvCacheMemoryBytes > availableMemoryBytes) {
+    const [asked, available] = [load.kvCacheMemoryBytes, availableMemoryBytes].map((bytes) => (bytes / 1e9).toFixed(1));
+    notices.push(`--kv-cache-memory asks for ${asked} GB, but ${available} GB are free: a full cache will not fit.`);
+  }
   const size = sizeKvCache({
     blockBytes: kvBlockBytes(model, load.blockSize, load.kvDtype),
     blockSize: load.blockSize,
     kvCacheMemoryBytes: load.kvCacheMemoryBytes,
-    availableMemoryBytes: probe(load.libraryPath).availableMemoryBytes,
+    availableMemoryBytes,
     maxModelLen: wanted,
     maxNumSeqs: options.maxNumSeqs,
   });

@@ -42,6 +42,18 @@ describe("layers", () => {
     expect(loadSettings([], { SCALELLM_API_KEY: "a,b" }).settings.apiKey).toEqual(["a", "b"]);
   });
 
+  test("a setting without a value in a file is not set", () => {
+    const { settings } = loadSettings(["--config", file("null.yaml", "model:\nport: 1001\napi_key: ~\n")], {});
+    expect([settings.model, settings.port, settings.apiKey]).toEqual(["", 1001, []]);
+  });
+
+  test("a variable that looks like a mistyped setting is told, others of its prefix are not", () => {
+    const kubernetes = { SCALELLM_SERVICE_HOST: "10.0.0.1", SCALELLM_SERVICE_PORT: "8000", SCALELLM_CONFIG: "" };
+    expect(loadSettings([], { ...kubernetes, SCALELLM_APIKEY: "x", SCALELLM_SUPERVISED: "1" }).warnings).toEqual([
+      "SCALELLM_APIKEY is no setting and is ignored. Did you mean SCALELLM_API_KEY?",
+    ]);
+  });
+
   test("switches and positionals", () => {
     const loaded = loadSettings(["model.gguf", "--no-grpc", "--prefix-caching=off", "--", "--odd"], {});
     expect(loaded.settings.grpc).toBe(false);
@@ -63,6 +75,9 @@ describe("errors say what to do", () => {
       "SCALELLM_KV_CACHE_MEMORY: expected a size such as 512MiB or 2GB, got 'lots'",
     ],
     [["--config", join(folder, "none.yaml")], {}, "--config"],
+    [["--api-key", ""], {}, "--api-key: a key must not be empty"],
+    [[], { SCALELLM_API_KEY: "one," }, "SCALELLM_API_KEY: a key must not be empty"],
+    [["--api-key", "two words"], {}, "--api-key: a key may hold printable ASCII without spaces only"],
   ])("%j %j", (argv, env, message) => {
     expect(() => loadSettings(argv, env)).toThrow(ConfigError);
     expect(() => loadSettings(argv, env)).toThrow(message);

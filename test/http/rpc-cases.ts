@@ -131,6 +131,16 @@ export function rpcCases(
     expect(leftMs).toBeLessThanOrEqual(60_000);
   });
 
+  test(`${protocol}: the server's request timeout and the client's: the shorter one holds`, async () => {
+    await listening.stop();
+    await start({ requestTimeoutMs: 30_000 });
+    for (const options of [{ timeoutMs: 60_000 }, { timeoutMs: 10_000 }, {}]) {
+      await client().complete({ ...hi, sampling: { maxTokens: 1 } }, options);
+    }
+    const leftMs = replica.requests.map(({ deadlineMs }) => deadlineMs! - deps.clock.nowMs());
+    expect(leftMs.map((left) => Math.ceil(left / 10_000) * 10_000)).toEqual([30_000, 10_000, 30_000]);
+  });
+
   test(`${protocol}: absent parameters take the defaults`, async () => {
     await client().complete({ ...hi, sampling: { maxTokens: 1 } });
     const [request] = replica.requests;

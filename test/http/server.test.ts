@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import http2 from "node:http2";
+import { systemClock } from "../../src/core/clock.ts";
 import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
 import { API_KEY, createFixture, MODEL as SCRIPTED } from "./connect-fixture.ts";
 import { RawClient } from "./raw-client.ts";
@@ -152,6 +153,23 @@ test("HTTP/2 without TLS on the same port: a stream, and a cancelled one that fr
   cut.once("data", () => cut.close(http2.constants.NGHTTP2_CANCEL));
   await server.replica.until(() => server.replica.aborted === 1 && server.replica.running === 0);
   session.destroy();
+});
+
+test("a request timeout counts from the arrival; without one nothing ends a request", async () => {
+  for (const [requestTimeoutMs, leftMs] of [
+    [0, undefined],
+    [60_000, 60_000],
+  ] as const) {
+    await using server = new TestServer({ limits: { requestTimeoutMs } });
+    await (await server.chat()).text();
+    await (await server.complete({ stream: true })).text();
+    for (const { deadlineMs } of server.replica.requests) {
+      const left =
+        deadlineMs === undefined ? undefined : Math.ceil((deadlineMs - systemClock.nowMs()) / 10_000) * 10_000;
+      expect(left).toBe(leftMs);
+    }
+    expect(server.replica.requests).toHaveLength(2);
+  }
 });
 
 test("a Connect handler gets its paths, checks keys itself, and others stay ours", async () => {

@@ -7,6 +7,7 @@ import type {
   SamplingParams as SamplingMessage,
 } from "../../gen/scalellm/v1/inference_pb.ts";
 import { prepareRequest } from "../prepare-request.ts";
+import { requestDeadlineMs } from "../request-deadline.ts";
 import { TENANT } from "./call-context.ts";
 import { resolvePrompt } from "./resolve-prompt.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
@@ -45,8 +46,7 @@ export async function decodeRequest(
   context: HandlerContext,
   deps: RpcDeps,
 ): Promise<GenerateRequest> {
-  const timeoutMs = context.timeoutMs();
-  const deadlineMs = timeoutMs === undefined ? undefined : deps.clock.nowMs() + timeoutMs;
+  const deadlineMs = requestDeadlineMs(deps.clock.nowMs(), deps.limits, context.timeoutMs());
   const model = deps.gateway.model(message.model);
   const prompt = await resolvePrompt(message.prompt, message.addSpecialTokens ?? true, model, context.signal, "prompt");
   const resume = message.$typeName === "scalellm.v1.GenerateRequest" ? message.resume : undefined;

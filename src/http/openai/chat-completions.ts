@@ -5,6 +5,7 @@ import type { HttpDeps } from "../http-deps.ts";
 import { prepareRequest } from "../prepare-request.ts";
 import { readJsonObject } from "../read-json.ts";
 import { type RequestContext, uniqueId } from "../request-context.ts";
+import { requestDeadlineMs } from "../request-deadline.ts";
 import type { Endpoint } from "../request-handler.ts";
 import { requestedModel } from "../requested-model.ts";
 import { runGenerations } from "../run-generations.ts";
@@ -53,7 +54,7 @@ async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<Chat
       ...named({ maxTokens: maxCompletionTokens ?? fields.integer("max_tokens"), logprobs: decodeLogprobs(fields) }),
     },
     priority: fields.integer("priority"),
-    deadlineMs: undefined,
+    deadlineMs: requestDeadlineMs(context.arrivedMs, deps.limits),
     params: maxCompletionTokens === undefined ? PARAMS : { ...PARAMS, maxTokens: "max_completion_tokens" },
   };
   const streamOptions = decodeStreamOptions(fields);

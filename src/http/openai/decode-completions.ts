@@ -5,6 +5,7 @@ import type { HttpDeps } from "../http-deps.ts";
 import { prepareRequest } from "../prepare-request.ts";
 import { readJsonObject } from "../read-json.ts";
 import { type RequestContext, uniqueId } from "../request-context.ts";
+import { requestDeadlineMs } from "../request-deadline.ts";
 import { requestedModel } from "../requested-model.ts";
 import { decodePrompts } from "./decode-prompts.ts";
 import { decodeSampling, decodeStreamOptions, named, type StreamOptions } from "./decode-sampling.ts";
@@ -70,7 +71,7 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
       n,
       sampling,
       priority,
-      deadlineMs: undefined,
+      deadlineMs: requestDeadlineMs(context.arrivedMs, deps.limits),
       params: { prompt: prompt.param, logprobs: "logprobs" },
     };
     requests.push(prepareRequest(draft, model));
