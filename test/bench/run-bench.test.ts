@@ -193,13 +193,14 @@ describe("what goes wrong", () => {
   }
 
   test("each kind of failure is told apart", async () => {
+    // The good one comes first: a load whose first requests all fail is given up.
     const server = failing([
+      undefined,
       { kind: "status", status: 429, message: "slow down" },
       { kind: "status", status: 500, message: "broken" },
       { kind: "cut", afterEvents: 0 },
       { kind: "cut", afterEvents: 2 },
       { kind: "error-event", afterEvents: 1 },
-      undefined,
     ]);
     const { figures, records } = pointsOf(await run(planFor([server.url], [CLOSED])))[0]!;
     expect(figures).toMatchObject({

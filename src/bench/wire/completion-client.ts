@@ -38,7 +38,7 @@ export class CompletionClient {
   constructor(base: URL, headers: Readonly<Record<string, string>>, clock: Clock) {
     this.#clock = clock;
     this.#base = base;
-    this.#pool = new ConnectionPool(base);
+    this.#pool = new ConnectionPool(base, clock);
     this.#headers = Object.entries({ host: base.host, "user-agent": "scalellm-bench", ...headers })
       .map(([name, value]) => `${name}: ${value}\r\n`)
       .join("");
@@ -122,20 +122,19 @@ export class CompletionClient {
           status = code;
           isStream = headers.get("content-type")?.startsWith("text/event-stream") ?? false;
         },
-        onBody: (buffer, start, end) => {
+        onBody: (buffer, start, end, atMs) => {
           if (status !== 200 || !isStream) {
             if (refusal.length < LIMITS.maxBenchErrorBytes) refusal += buffer.toString("utf8", start, end);
             return;
           }
-          const nowMs = this.#clock.nowMs();
           const before = state.chunkMs.length;
-          reader.push(buffer, start, end, nowMs);
+          reader.push(buffer, start, end, atMs);
           const fresh = state.chunkMs.length - before;
           if (fresh > 0) this.onChunks?.(fresh);
-          if (state.sawDone) endMs ??= nowMs;
+          if (state.sawDone) endMs ??= atMs;
         },
-        onEnd: () => {
-          endMs ??= this.#clock.nowMs();
+        onEnd: (atMs) => {
+          endMs ??= atMs ?? this.#clock.nowMs();
           reader.finish();
           settle(verdict(status, isStream, refusal, state));
         },

@@ -1,13 +1,17 @@
+import type { Clock } from "../../core/clock.ts";
 import { Connection } from "./connection.ts";
+import { ReadQueue } from "./read-queue.ts";
 
 /** Keep-alive connections to one server. Connections are made on demand and reused last in, first out. */
 export class ConnectionPool {
   readonly #url: URL;
+  readonly #reads: ReadQueue;
   readonly #idle: Connection[] = [];
   readonly #open = new Set<Connection>();
 
-  constructor(url: URL) {
+  constructor(url: URL, clock: Clock) {
     this.#url = url;
+    this.#reads = new ReadQueue(clock);
   }
 
   /** An idle connection if there is one. It may have been closed by the server a moment ago: see `fresh`. */
@@ -21,7 +25,7 @@ export class ConnectionPool {
 
   /** A new connection. Rejects when it can't be made, or with the signal's reason; a late one waits for the next call. */
   async fresh(signal: AbortSignal): Promise<Connection> {
-    const opening = Connection.open(this.#url, (idle) => this.#idle.push(idle)).then((connection) => {
+    const opening = Connection.open(this.#url, this.#reads, (idle) => this.#idle.push(idle)).then((connection) => {
       this.#open.add(connection);
       if (signal.aborted) this.#idle.push(connection);
       return connection;

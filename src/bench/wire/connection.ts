@@ -1,11 +1,13 @@
 import type { Socket, TCPSocketConnectOptions } from "bun";
 import { HttpResponseParser } from "./http-response-parser.ts";
+import type { ReadQueue } from "./read-queue.ts";
 
-/** Who owns a connection's response. All calls are synchronous, within the socket's callback. */
+/** Who owns a connection's response. `atMs` is when the bytes came, which may be a moment ago: see ReadQueue. */
 export interface Exchange {
   onHead(status: number, headers: ReadonlyMap<string, string>): void;
-  onBody(buffer: Buffer, start: number, end: number): void;
-  onEnd(): void;
+  onBody(buffer: Buffer, start: number, end: number, atMs: number): void;
+  /** `atMs` is undefined where the response ends with its connection. */
+  onEnd(atMs: number | undefined): void;
   onCut(cut: Cut, detail: string): void;
 }
 
@@ -24,6 +26,8 @@ export class Connection {
   #unsent: Buffer | undefined;
   #closed = false;
   #keepAlive = true;
+  /** When the bytes that are being parsed came. */
+  #atMs: number | undefined;
   readonly #onIdle: (connection: Connection) => void;
 
   private constructor(socket: Socket<undefined>, onIdle: (connection: Connection) => void) {
@@ -34,18 +38,23 @@ export class Connection {
         this.#keepAlive = headers.get("connection")?.toLowerCase() !== "close";
         this.#exchange?.onHead(status, headers);
       },
-      onBody: (buffer, start, end) => this.#exchange?.onBody(buffer, start, end),
+      onBody: (buffer, start, end) => this.#exchange?.onBody(buffer, start, end, this.#atMs!),
       onEnd: () => {
         const exchange = this.#exchange;
         this.#exchange = undefined;
-        exchange?.onEnd();
+        exchange?.onEnd(this.#atMs);
       },
     });
   }
 
   /** Rejects when the peer refuses, is not there or has no certificate to trust. `onIdle` runs when an exchange has ended and another may begin. */
-  static async open(url: URL, onIdle: (connection: Connection) => void): Promise<Connection> {
+  static async open(url: URL, reads: ReadQueue, onIdle: (connection: Connection) => void): Promise<Connection> {
     let connection: Connection | undefined;
+    const received = (bytes: Buffer, atMs: number): void => connection?.received(bytes, atMs);
+    const ended = (detail: string): void => {
+      reads.drain();
+      connection?.ended(detail);
+    };
     const secured = Promise.withResolvers<void>();
     // Awaited below; a failure before that must not count as unhandled.
     secured.promise.catch(() => {});
@@ -56,13 +65,13 @@ export class Connection {
       port,
       ...(url.protocol === "https:" ? { tls: { serverName: url.hostname } } : {}),
       socket: {
-        data: (_, bytes) => connection?.received(bytes),
+        data: (_, bytes) => reads.push(received, bytes),
         drain: () => connection?.drained(),
         close: (_, error) => {
           secured.reject(error ?? new Error("connection closed"));
-          connection?.ended(error instanceof Error ? error.message : "connection closed");
+          ended(error instanceof Error ? error.message : "connection closed");
         },
-        error: (_, error) => connection?.ended(error.message),
+        error: (_, error) => ended(error.message),
         handshake: (_, success, error) => (success ? secured.resolve() : secured.reject(error)),
       },
       data: undefined,
@@ -91,8 +100,9 @@ export class Connection {
     this.#socket.terminate();
   }
 
-  received(bytes: Buffer): void {
+  received(bytes: Buffer, atMs: number): void {
     if (this.#closed) return;
+    this.#atMs = atMs;
     try {
       this.#parser.push(bytes);
     } catch (error) {
@@ -114,6 +124,7 @@ export class Connection {
   ended(detail: string): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#atMs = undefined;
     if (!this.#parser.close()) this.#fail(this.#parser.idle ? "unanswered" : "partial", detail);
   }
 

@@ -162,3 +162,14 @@ test.skipIf(openssl === null)("a server without a trusted certificate never sees
   expect(result.error?.kind).toBe("connect");
   expect(requests).toBe(0);
 });
+
+test("bytes are timed when they come, not when those before them have been dealt with", async () => {
+  const url = rawServer(() => REPLY);
+  const client = clientFor(url);
+  await client.prepare(2, new AbortController().signal);
+  // What the first stream's bytes set off takes long; the second's lie ready meanwhile.
+  client.onChunks = () => Bun.sleepSync(100);
+  const [a, b] = await Promise.all([client.stream(call()), client.stream(call())]);
+  const apartMs = Math.abs(a.state.chunkMs[0]! - b.state.chunkMs[0]!);
+  expect(apartMs).toBeLessThan(50);
+});
