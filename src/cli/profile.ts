@@ -1,4 +1,4 @@
-import { measureLimits } from "../backend/probe.ts";
+import { measureLimits, probe } from "../backend/probe.ts";
 import { type Breakdown, breakdownOf } from "../bench/profile/breakdown.ts";
 import { chromeTrace, clientSpans } from "../bench/profile/chrome-trace.ts";
 import { type DeviceLimits, profileReport, type TracingCost } from "../bench/profile/profile-report.ts";
@@ -74,7 +74,11 @@ async function profile(flags: ReturnType<typeof splitBenchFlags>, settings: Sett
     },
   });
   try {
-    const session = new ProfileSession(new StageRecorder(parts!, systemClock), benchProgress(process.stderr));
+    const session = new ProfileSession(
+      new StageRecorder(parts!, systemClock),
+      sharedCores(parts!),
+      benchProgress(process.stderr),
+    );
     const plan: BenchPlan = {
       ...draft,
       endpoints: [server.endpoint],
@@ -98,6 +102,12 @@ async function profile(flags: ReturnType<typeof splitBenchFlags>, settings: Sett
   }
 }
 
+/** Cores the engine computes on, where that leaves none for the rest of the server. */
+function sharedCores({ replica, libraryPath }: ServerParts): number | undefined {
+  const { name, numThreads } = replica.engine.info;
+  return name === "cpu" && numThreads >= probe(libraryPath).numCores ? numThreads : undefined;
+}
+
 /** Measured after the load, so that it does not disturb it. The CPU library measures the CPU; others have no measure yet. */
 function limitsOf(parts: ServerParts, settings: Settings): DeviceLimits | undefined {
   if (parts.replica.engine.info.name !== "cpu") return undefined;
@@ -111,13 +121,15 @@ class ProfileSession {
   readonly costs: TracingCost[] = [];
   readonly spans: TraceSpan[] = [];
   readonly #recorder: StageRecorder;
+  readonly #sharedCores: number | undefined;
   readonly #progress: BenchObserver;
   #before: StageSnapshot | undefined;
   #firstRecord = 0;
   #untimedTpotMs: number | undefined;
 
-  constructor(recorder: StageRecorder, progress: BenchObserver) {
+  constructor(recorder: StageRecorder, sharedCores: number | undefined, progress: BenchObserver) {
     this.#recorder = recorder;
+    this.#sharedCores = sharedCores;
     this.#progress = progress;
   }
 
@@ -151,7 +163,8 @@ class ProfileSession {
 
   #keep(cell: Cell, results: RunResults, records: RequestRecord[], delta: StageSnapshot): void {
     const figures = summarize(records, 1, undefined);
-    const breakdown = breakdownOf({ endpoint: results.info.endpoints[0]!, cell, records, figures }, delta);
+    const point = { endpoint: results.info.endpoints[0]!, cell, records, figures };
+    const breakdown = breakdownOf(point, delta, this.#sharedCores);
     if (breakdown !== undefined) this.breakdowns.push(breakdown);
     else process.stderr.write(`\n${cell.label}: not every request finished; its stages can't be told\n`);
   }

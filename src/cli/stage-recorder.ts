@@ -5,12 +5,15 @@ import {
   type StageSnapshot,
   type StageSource,
   sumOf,
+  type Tally,
   type TraceSpan,
 } from "../bench/profile/stage-source.ts";
 import type { Clock } from "../core/clock.ts";
 import type { GenerateEvent } from "../core/generate.ts";
 import type { Authentication } from "../gateway/authentication.ts";
+import { TurnQueue } from "../http/turn-queue.ts";
 import type { LocalReplica } from "../replica/local.ts";
+import { TextAssembler } from "../text/text-assembler.ts";
 import type { TextService } from "../text/text-service.ts";
 import type { ServerParts } from "./start-server.ts";
 
@@ -18,24 +21,26 @@ import type { ServerParts } from "./start-server.ts";
 const MAX_SPANS = 50_000;
 
 /**
- * Times a server's stages from its seams: the key check, the text service and the replica get their methods replaced by
- * timed ones while timing is on, and their own back when it is off, so that a server that is not profiled pays nothing.
+ * Times a server's stages from its seams: the key check, the text service, the replica, the detokeniser and the writes get
+ * their methods replaced by timed ones while timing is on, and their own back when it is off, so that a server that is not
+ * profiled pays nothing.
  */
 export class StageRecorder implements StageSource {
   readonly #parts: ServerParts;
   readonly #clock: Clock;
+  readonly #restores: Array<() => void> = [];
   #spans: TraceSpan[] = [];
   #requests = 0;
+  /** Sums of points in time: their differences are sums of stages. */
   #arrivedMs = 0;
-  #deliveredMs = 0;
-  #formatMs = 0;
-  #events = 0;
-  #authMs = 0;
   #textMs = 0;
-  #generatedMs = 0;
-  #queueMs = 0;
-  #prefillMs = 0;
-  #deliverMs = 0;
+  #encodedMs = 0;
+  #formattedMs = 0;
+  readonly #stageMs = { auth: 0, template: 0, tokenise: 0, queue: 0, prefill: 0, deliver: 0, format: 0 };
+  #submittedMs = 0;
+  readonly #detokenise: Tally = { count: 0, ms: 0 };
+  readonly #format: Tally = { count: 0, ms: 0 };
+  readonly #write: Tally = { count: 0, ms: 0 };
 
   #streams = 0;
   /** Streams between their first token and their end. */
@@ -53,38 +58,39 @@ export class StageRecorder implements StageSource {
     this.#streams = streams;
     this.#decoding = 0;
     this.#windowStart = undefined;
-    const { authentication, text, replica } = this.#parts;
-    // Own properties hide the prototype's methods; deleting them brings those back.
-    for (const [part, name] of [
-      [authentication, "authenticate"],
-      [text, "encode"],
-      [text, "encodeChat"],
-      [replica, "generate"],
-    ] as const)
-      Reflect.deleteProperty(part, name);
+    for (const restore of this.#restores.splice(0)) restore();
     if (streams > 0) {
+      const { authentication, text, replica } = this.#parts;
       this.#timeAuthentication(authentication);
       this.#timeText(text);
       this.#timeReplica(replica);
+      this.#timeCalls(TextAssembler.prototype, "push", this.#detokenise);
+      this.#timeCalls(TurnQueue.prototype, "run", this.#write);
     }
-    await replica.profile(streams > 0);
+    await this.#parts.replica.profile(streams > 0);
   }
 
   async snapshot(): Promise<StageSnapshot> {
+    const { auth, template, tokenise, queue, prefill, deliver, format } = this.#stageMs;
     return {
       requests: this.#requests,
       stageMs: {
-        auth: this.#authMs,
-        // Between the key check and the replica lie parsing and text.
-        parse: this.#generatedMs - this.#arrivedMs - this.#authMs - this.#textMs,
-        text: this.#textMs,
-        queue: this.#queueMs,
-        prefill: this.#prefillMs,
-        deliver: this.#deliverMs,
+        auth,
+        parse: this.#textMs - this.#arrivedMs - auth,
+        template,
+        tokenise,
+        "text wait": this.#encodedMs - this.#textMs - template - tokenise,
+        admission: this.#submittedMs - this.#encodedMs,
+        queue,
+        prefill,
+        deliver,
+        format,
       },
-      boundary: { arrivedMs: this.#arrivedMs, deliveredMs: this.#deliveredMs },
-      formatMs: this.#formatMs,
-      events: this.#events,
+      boundary: { arrivedMs: this.#arrivedMs, formattedMs: this.#formattedMs },
+      messages: { ...this.#parts.replica.messages },
+      detokenise: { ...this.#detokenise },
+      format: { ...this.#format },
+      write: { ...this.#write },
       engine: await this.#engine(),
       decode: await this.#windows,
     };
@@ -99,61 +105,106 @@ export class StageRecorder implements StageSource {
   async #engine(): Promise<EngineSnapshot> {
     const { replica } = this.#parts;
     const { steps, tokens, stepNs, stages } = await replica.profile(true);
-    const stats = replica.stats().engine;
+    const { gapMs, scheduleMs, packMs, commitMs } = replica.stats().engine ?? emptyEngineSnapshot();
     const kernels = Object.entries(stages).map(([name, { ns, bytes, ops }]) => [name, { ms: ns / 1e6, bytes, ops }]);
     return {
       steps,
       tokens,
       stepMs: stepNs / 1e6,
-      gapMs: stats?.gapMs ?? 0,
-      scheduleMs: stats?.scheduleMs ?? 0,
+      gapMs,
+      scheduleMs,
+      packMs,
+      commitMs,
       kernels: Object.fromEntries(kernels),
     };
   }
 
+  /** Puts another method in a method's place, until timing is turned off. */
+  #replace<T extends object, K extends keyof T>(target: T, name: K, method: T[K]): void {
+    const own = Object.getOwnPropertyDescriptor(target, name);
+    // An own property hides the prototype's method; deleting it brings that back.
+    this.#restores.push(() => {
+      if (own === undefined) Reflect.deleteProperty(target, name);
+      else Object.defineProperty(target, name, own);
+    });
+    target[name] = method;
+  }
+
+  /** Times a synchronous method of every object of a class. */
+  #timeCalls<K extends string, T extends Record<K, (...args: never[]) => unknown>>(
+    prototype: T,
+    name: K,
+    tally: Tally,
+  ): void {
+    const method = prototype[name];
+    const clock = this.#clock;
+    function timed(this: T, ...args: never[]): unknown {
+      const startMs = clock.nowMs();
+      const result = method.apply(this, args);
+      tally.ms += clock.nowMs() - startMs;
+      tally.count++;
+      return result;
+    }
+    this.#replace(prototype, name, timed as T[K]);
+  }
+
   #timeAuthentication(authentication: Authentication): void {
     const authenticate = authentication.authenticate.bind(authentication);
-    authentication.authenticate = (headers) => {
+    this.#replace(authentication, "authenticate", (headers) => {
       const startMs = this.#clock.nowMs();
       const identity = authenticate(headers);
       this.#arrivedMs += startMs;
-      this.#authMs += this.#clock.nowMs() - startMs;
+      this.#stageMs.auth += this.#clock.nowMs() - startMs;
       return identity;
-    };
+    });
   }
 
   #timeText(text: TextService): void {
-    const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
-      const startMs = this.#clock.nowMs();
-      const result = await work();
-      const endMs = this.#clock.nowMs();
-      this.#textMs += endMs - startMs;
-      this.#span({ name, track: "text", startMs, endMs });
-      return result;
-    };
     const encode = text.encode.bind(text);
     const encodeChat = text.encodeChat.bind(text);
-    text.encode = (...args) => timed("tokenise", () => encode(...args));
-    text.encodeChat = (...args) => timed("template and tokenise", () => encodeChat(...args));
+    this.#replace(text, "encode", async (...args) => {
+      const startMs = this.#clock.nowMs();
+      const ids = await encode(...args);
+      const endMs = this.#clock.nowMs();
+      this.#encoded("tokenise", startMs, endMs, 0, endMs - startMs);
+      return ids;
+    });
+    this.#replace(text, "encodeChat", async (...args) => {
+      const startMs = this.#clock.nowMs();
+      const chat = await encodeChat(...args);
+      this.#encoded("template and tokenise", startMs, this.#clock.nowMs(), chat.templateMs, chat.tokeniseMs);
+      return chat;
+    });
+  }
+
+  #encoded(name: string, startMs: number, endMs: number, templateMs: number, tokeniseMs: number): void {
+    this.#textMs += startMs;
+    this.#encodedMs += endMs;
+    this.#stageMs.template += templateMs;
+    this.#stageMs.tokenise += tokeniseMs;
+    this.#span({ name, track: "text", startMs, endMs });
   }
 
   #timeReplica(replica: LocalReplica): void {
     const generate = replica.generate.bind(replica);
-    replica.generate = (request, signal) => {
-      const generatedMs = this.#clock.nowMs();
-      return this.#timedEvents(generate(request, signal), generatedMs, `replica ${request.id}`);
-    };
+    this.#replace(replica, "generate", (request, signal) =>
+      this.#timedEvents(generate(request, signal), `replica ${request.id}`),
+    );
   }
 
-  #timedEvents(events: AsyncIterable<GenerateEvent>, generatedMs: number, track: string): AsyncIterable<GenerateEvent> {
+  #timedEvents(events: AsyncIterable<GenerateEvent>, track: string): AsyncIterable<GenerateEvent> {
     return {
       [Symbol.asyncIterator]: () => {
+        // Iterating is what submits the request.
         const source = events[Symbol.asyncIterator]();
+        const submittedMs = this.#clock.nowMs();
         let firstMs: number | undefined;
+        let formattedMs: number | undefined;
         let handedMs: number | undefined;
+        let isDecoding = false;
         const over = (): void => {
-          if (firstMs !== undefined) this.#leaveDecode();
-          firstMs = undefined;
+          if (isDecoding) this.#leaveDecode();
+          isDecoding = false;
         };
         const pass = (result: IteratorResult<GenerateEvent>): IteratorResult<GenerateEvent> => {
           const nowMs = this.#clock.nowMs();
@@ -162,10 +213,12 @@ export class StageRecorder implements StageSource {
             handedMs = nowMs;
             if (firstMs === undefined && result.value.text !== "") {
               firstMs = nowMs;
+              isDecoding = true;
               this.#enterDecode();
             }
           } else if (result.value.type === "end") {
-            this.#ended(result.value, generatedMs, firstMs ?? nowMs, track);
+            const first = { handedMs: firstMs ?? nowMs, formattedMs: formattedMs ?? nowMs };
+            this.#ended(result.value, submittedMs, first, track);
             over();
           }
           return result;
@@ -174,9 +227,11 @@ export class StageRecorder implements StageSource {
           next: () => {
             // The reader comes back when it has formatted what it was handed.
             if (handedMs !== undefined) {
-              this.#formatMs += this.#clock.nowMs() - handedMs;
-              this.#events++;
+              const nowMs = this.#clock.nowMs();
+              this.#format.ms += nowMs - handedMs;
+              this.#format.count++;
               handedMs = undefined;
+              if (firstMs !== undefined) formattedMs ??= nowMs;
             }
             return source.next().then(pass);
           },
@@ -206,15 +261,21 @@ export class StageRecorder implements StageSource {
     this.#windows = Promise.all([before, start, end]).then(([sum, a, b]) => sumOf(sum, differenceOf(a, b)));
   }
 
-  #ended(event: Extract<GenerateEvent, { type: "end" }>, generatedMs: number, firstMs: number, track: string): void {
+  #ended(
+    event: Extract<GenerateEvent, { type: "end" }>,
+    submittedMs: number,
+    first: { handedMs: number; formattedMs: number },
+    track: string,
+  ): void {
     const { arrivedMs, scheduledMs, firstTokenMs, finishedMs } = event.timings;
+    const stages = this.#stageMs;
     this.#requests++;
-    this.#generatedMs += generatedMs;
-    // The replica's first act is counted as queueing: its own arrival is a moment later.
-    this.#queueMs += scheduledMs - generatedMs;
-    this.#prefillMs += firstTokenMs - scheduledMs;
-    this.#deliverMs += firstMs - firstTokenMs;
-    this.#deliveredMs += firstMs;
+    this.#submittedMs += submittedMs;
+    stages.queue += scheduledMs - submittedMs;
+    stages.prefill += firstTokenMs - scheduledMs;
+    stages.deliver += first.handedMs - firstTokenMs;
+    stages.format += first.formattedMs - first.handedMs;
+    this.#formattedMs += first.formattedMs;
     this.#span({ name: "queue", track, startMs: arrivedMs, endMs: scheduledMs });
     this.#span({ name: "prefill", track, startMs: scheduledMs, endMs: firstTokenMs });
     this.#span({ name: "decode", track, startMs: firstTokenMs, endMs: finishedMs });

@@ -6,6 +6,9 @@ export interface Clock {
   epochS(): number;
 }
 
+/** Add it to systemClock.nowMs() to compare times of different threads: each counts from its own start. */
+export const clockOriginMs = performance.timeOrigin;
+
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   epochS: () => Math.floor(Date.now() / 1000),

@@ -177,7 +177,9 @@ export class Engine {
       this.#spare.push(plan);
       return undefined;
     }
+    const decidedMs = this.#clock.nowMs();
     const step = this.#packer.pack(plan, this.scheduler.blocks);
+    this.stats.packMs += this.#clock.nowMs() - decidedMs;
     // Who starts is told before the step: should it take this thread with it, the replica knows whom to suspect.
     this.#flush();
     try {
@@ -213,7 +215,9 @@ export class Engine {
     this.#spare.push(plan);
     // Nothing left: what follows is no gap but rest.
     this.#lastDoneMs = this.#sequences.size > 0 ? doneMs : 0;
-    this.stats.scheduleMs += this.#clock.nowMs() - doneMs;
+    const committedMs = this.#clock.nowMs();
+    this.stats.commitMs += committedMs - doneMs;
+    this.stats.scheduleMs += committedMs - doneMs;
   }
 
   #observe(plan: StepPlan, doneMs: number): void {
@@ -338,6 +342,7 @@ export class Engine {
     stats.preemptions = scheduler.numPreemptions;
     stats.queuedTokens = scheduler.queue.numTokens;
     stats.tokensPerS = this.#throughput.tokensPerS;
+    stats.postedMs = this.#clock.nowMs();
     this.#post(this.#writer.take(stats));
   }
 }

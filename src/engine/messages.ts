@@ -58,6 +58,8 @@ export interface EngineReady {
   /** maxModelLen is the longest context: the checkpoint's, or what the KV cache holds. */
   readonly info: BackendInfo;
   readonly maxNumSeqs: number;
+  /** Of the engine's thread: see core/clock.ts. */
+  readonly clockOriginMs: number;
   /** Starts another Worker on the same native state after this one has died. */
   readonly reattach: BackendConfig;
 }

@@ -39,8 +39,10 @@ export const STATS = [
   "draftTokens",
   "acceptedDraftTokens",
   "faults",
-  /** Time spent to decide, pack and post, summed. */
+  /** Time spent around the device, summed: to decide, pack, submit, commit and post. Of it, to pack and to commit: */
   "scheduleMs",
+  "packMs",
+  "commitMs",
   /** Time from the end of a step to the submission of the next while there was work: the device was idle. */
   "gapMs",
   "stepMs",
@@ -48,6 +50,8 @@ export const STATS = [
   "queuedTokens",
   /** Tokens computed a second, averaged over recent steps. */
   "tokensPerS",
+  /** When the message was posted, on the clock of the engine's thread. */
+  "postedMs",
 ] as const;
 export type EngineStats = Record<(typeof STATS)[number], number>;
 

@@ -1,6 +1,6 @@
 import type { Backend } from "../backend/backend.ts";
 import { BackendError } from "../backend/backend.ts";
-import { systemClock } from "../core/clock.ts";
+import { clockOriginMs, systemClock } from "../core/clock.ts";
 import { Engine } from "./engine.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { FromEngine, InitEngine, ToEngine } from "./messages.ts";
@@ -24,6 +24,7 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
       type: "ready",
       info: backend.info,
       maxNumSeqs: engine.scheduler.maxNumSeqs,
+      clockOriginMs,
       reattach: opened.reattach,
     });
     loaded = true;

@@ -10,7 +10,8 @@ export class TurnQueue {
     this.tasks.add(task);
   }
 
-  private run(): void {
+  /** Called by the queue itself when the turn ends. */
+  run(): void {
     const { tasks } = this;
     this.tasks = new Set();
     for (const task of tasks) task();

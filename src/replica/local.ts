@@ -1,4 +1,4 @@
-import type { Clock } from "../core/clock.ts";
+import { type Clock, clockOriginMs } from "../core/clock.ts";
 import { ServeError } from "../core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
@@ -99,6 +99,11 @@ export class LocalReplica implements Replica {
       preemptions: engine.preemptions,
       engine,
     };
+  }
+
+  /** Step messages so far, and how long they took from the engine's thread to this one, summed. */
+  get messages(): { count: number; ms: number } {
+    return { count: this.#counters.messages, ms: this.#counters.messageMs };
   }
 
   /** Turns the backend's stage timing on or off and returns what it measured. */
@@ -207,7 +212,7 @@ export class LocalReplica implements Replica {
       onReady: (ready) => this.#onReady(ready),
       onStep: (message) => {
         this.#nowMs = this.#options.clock.nowMs();
-        this.#counters.update(message);
+        this.#counters.update(message, this.#nowMs + clockOriginMs - this.#ready!.clockOriginMs);
         readStep(message, this.#handlers);
       },
       onNotice: (message) => this.#options.onNotice?.(message),

@@ -12,17 +12,25 @@ const COUNTERS = [
   "acceptedDraftTokens",
   "faults",
   "scheduleMs",
+  "packMs",
+  "commitMs",
   "gapMs",
   "stepMs",
 ] as const satisfies readonly (keyof EngineStats)[];
 
 /** The engine's statistics over all its Workers: counters go on where the last Worker's ended. */
 export class ReplicaCounters {
+  /** Step messages, and how long they took from the engine's thread to this one, summed. */
+  messages = 0;
+  messageMs = 0;
   readonly #current = emptyStats();
   readonly #past = emptyStats();
 
-  update(message: Int32Array): void {
+  /** `nowMs` is on the clock of the engine's thread. */
+  update(message: Int32Array, nowMs: number): void {
     readStats(message, this.#current);
+    this.messages++;
+    this.messageMs += nowMs - this.#current.postedMs;
   }
 
   /** The Worker is gone. */

@@ -1,6 +1,18 @@
 import type { ChatMessage, RenderOptions } from "./chat.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** How long a text took in the Worker. */
+export interface TextTimings {
+  /** 0 where there was no template to render. */
+  readonly templateMs: number;
+  readonly tokeniseMs: number;
+}
+
+export interface EncodedChat extends TextTimings {
+  readonly text: string;
+  readonly ids: Int32Array;
+}
+
 /**
  * What the HTTP layer needs of a served model's text side. Encoding and rendering run in the tokenizer Worker, so that a
  * long prompt never blocks the event loop; decoding is cheap and runs where it is called.
@@ -11,10 +23,6 @@ export interface TextService {
   /** Rejects with ServeError invalid_argument when the text is too long to tokenise within the limits. */
   encode(text: string, addSpecialTokens: boolean, signal?: AbortSignal): Promise<Int32Array>;
   /** Renders the chat template and encodes the result without adding special tokens. */
-  encodeChat(
-    messages: readonly ChatMessage[],
-    options: RenderOptions,
-    signal?: AbortSignal,
-  ): Promise<{ text: string; ids: Int32Array }>;
+  encodeChat(messages: readonly ChatMessage[], options: RenderOptions, signal?: AbortSignal): Promise<EncodedChat>;
   close(): Promise<void>;
 }

@@ -2,6 +2,7 @@
  * Worker entry: renders chat templates and encodes texts, so that neither a long prompt nor a template without end holds
  * up the event loop. Posts "ready" once opened, then answers each request before it takes the next.
  */
+import { systemClock } from "../core/clock.ts";
 import { BpeTextEncoder } from "./bpe-text-encoder.ts";
 import type { ChatMessage, RenderOptions } from "./chat.ts";
 import { ChatTemplate, ChatTemplateError } from "./chat-template.ts";
@@ -22,7 +23,8 @@ class TokenizerWorker {
   }
 
   answer(request: TextRequest): WorkerMessage {
-    if (request.type === "encode") return this.#encode(request.text, request.addSpecialTokens);
+    if (request.type === "encode") return this.#encode(request.text, request.addSpecialTokens, 0);
+    const startMs = systemClock.nowMs();
     let text: string;
     try {
       text = this.#render(request.messages, request.options);
@@ -33,8 +35,9 @@ class TokenizerWorker {
     if (text.length > this.#open.maxChars) {
       return { type: "failed", reason: "too_long", message: `The rendered chat has ${text.length} characters.` };
     }
+    const templateMs = systemClock.nowMs() - startMs;
     post({ type: "rendered", text });
-    return this.#encode(text, false);
+    return this.#encode(text, false, templateMs);
   }
 
   #render(messages: readonly ChatMessage[], options: RenderOptions): string {
@@ -44,10 +47,12 @@ class TokenizerWorker {
     return this.#template.render(messages, options);
   }
 
-  #encode(text: string, addSpecialTokens: boolean): WorkerMessage {
+  #encode(text: string, addSpecialTokens: boolean, templateMs: number): WorkerMessage {
     try {
+      const startMs = systemClock.nowMs();
       const ids = this.#encoder.encode(text, addSpecialTokens);
-      return { type: "encoded", ids, encoderBytes: encoderMemoryBytes() };
+      const tokeniseMs = systemClock.nowMs() - startMs;
+      return { type: "encoded", ids, encoderBytes: encoderMemoryBytes(), templateMs, tokeniseMs };
     } catch (error) {
       // Known cause: a million characters without any boundary, where the split expression gives up.
       return { type: "failed", reason: "encoder", message: String(error) };

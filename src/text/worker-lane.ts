@@ -1,13 +1,14 @@
 import { LIMITS } from "../config/limits.ts";
+import type { TextTimings } from "./text-service.ts";
 import type { FailureReason, OpenMessage, TextRequest, WorkerMessage } from "./worker-protocol.ts";
 
 export type LaneOutcome =
-  | {
+  | ({
       readonly type: "encoded";
       readonly text: string | undefined;
       readonly ids: Int32Array;
       readonly encoderBytes: number;
-    }
+    } & TextTimings)
   | { readonly type: "failed"; readonly reason: FailureReason; readonly message: string }
   /** The template or the encoder ran past its deadline; the lane is closed. */
   | { readonly type: "overran"; readonly stage: "template" | "encoder" }

@@ -1,4 +1,5 @@
 import type { ChatMessage, RenderOptions } from "./chat.ts";
+import type { TextTimings } from "./text-service.ts";
 import type { EncoderDefinition } from "./tokenizer-definition.ts";
 
 /** What passes between text/worker-lane.ts and text/tokenizer-worker.ts: one request at a time. */
@@ -21,7 +22,7 @@ export type WorkerMessage =
   /** The template has run; encoding begins, under a deadline of its own. */
   | { readonly type: "rendered"; readonly text: string }
   /** encoderBytes: memory that the encoder holds, which never shrinks. */
-  | { readonly type: "encoded"; readonly ids: Int32Array<ArrayBuffer>; readonly encoderBytes: number }
+  | ({ readonly type: "encoded"; readonly ids: Int32Array<ArrayBuffer>; readonly encoderBytes: number } & TextTimings)
   | { readonly type: "failed"; readonly reason: FailureReason; readonly message: string };
 
 /** template: refused by it. too_long: rendered beyond maxChars. encoder: the encoder gave up, and is not used again. */

@@ -5,7 +5,7 @@ import type { TextSource } from "../model/spec.ts";
 import { BpeTokenizer } from "./bpe-tokenizer.ts";
 import type { ChatMessage, RenderOptions } from "./chat.ts";
 import { defineTokenizer } from "./define-tokenizer.ts";
-import type { TextService } from "./text-service.ts";
+import type { EncodedChat, TextService, TextTimings } from "./text-service.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { type LaneOutcome, WorkerLane } from "./worker-lane.ts";
 import type { OpenMessage, TextRequest } from "./worker-protocol.ts";
@@ -42,10 +42,16 @@ export async function createTextService(source: TextSource, options: TextService
   return new WorkerTextService(tokenizer, open, options.maxModelLen, startLane, lane);
 }
 
+interface EncodedText extends TextTimings {
+  /** As the template rendered it; undefined for a text that was encoded as it came. */
+  readonly text: string | undefined;
+  readonly ids: Int32Array;
+}
+
 interface Job {
   readonly request: TextRequest;
   readonly chars: number;
-  readonly resolve: (result: { text: string | undefined; ids: Int32Array }) => void;
+  readonly resolve: (result: EncodedText) => void;
   readonly reject: (error: ServeError) => void;
   /** Its client has gone. */
   abandoned: boolean;
@@ -92,12 +98,16 @@ class WorkerTextService implements TextService {
     messages: readonly ChatMessage[],
     options: RenderOptions,
     signal?: AbortSignal,
-  ): Promise<{ text: string; ids: Int32Array }> {
+  ): Promise<EncodedChat> {
     let chars = 0;
     for (const message of messages) chars += message.content.length;
     if (chars > this.#open.maxChars) throw this.#tooLong("messages");
-    const { text, ids } = await this.#enqueue({ type: "chat", messages, options }, chars, signal);
-    return { text: text!, ids };
+    const { text, ids, templateMs, tokeniseMs } = await this.#enqueue(
+      { type: "chat", messages, options },
+      chars,
+      signal,
+    );
+    return { text: text!, ids, templateMs, tokeniseMs };
   }
 
   async close(): Promise<void> {
@@ -106,11 +116,7 @@ class WorkerTextService implements TextService {
     for (const job of this.#queue.splice(0)) job.reject(closedError());
   }
 
-  #enqueue(
-    request: TextRequest,
-    chars: number,
-    signal: AbortSignal | undefined,
-  ): Promise<{ text: string | undefined; ids: Int32Array }> {
+  #enqueue(request: TextRequest, chars: number, signal: AbortSignal | undefined): Promise<EncodedText> {
     if (this.#closed) return Promise.reject(closedError());
     if (signal?.aborted) return Promise.reject(cancelledError());
     if (this.#queue.length >= LIMITS.maxQueuedTexts || this.#queuedChars + chars > LIMITS.maxQueuedTextChars) {
@@ -118,7 +124,7 @@ class WorkerTextService implements TextService {
         new ServeError("overloaded", "Too many texts wait to be tokenised.", { reason: "queue_full", retryAfterS: 1 }),
       );
     }
-    const { promise, resolve, reject } = Promise.withResolvers<{ text: string | undefined; ids: Int32Array }>();
+    const { promise, resolve, reject } = Promise.withResolvers<EncodedText>();
     const job: Job = { request, chars, resolve, reject, abandoned: false };
     this.#queue.push(job);
     this.#queuedChars += chars;

@@ -3,6 +3,10 @@ import { StageRecorder } from "../../src/cli/stage-recorder.ts";
 import type { ServerParts } from "../../src/cli/start-server.ts";
 import type { GenerateEvent, GenerateRequest } from "../../src/core/generate.ts";
 import { Authentication } from "../../src/gateway/authentication.ts";
+import { TurnQueue } from "../../src/http/turn-queue.ts";
+import { TextAssembler } from "../../src/text/text-assembler.ts";
+import type { EncodedChat } from "../../src/text/text-service.ts";
+import { byteTokenizer } from "../http/fake-text-service.ts";
 
 /** A clock that only the test moves. */
 class ManualClock {
@@ -27,8 +31,9 @@ class StubReplica {
     return { steps, tokens: steps, stepNs: steps * 5e6, idleNs: 0, stages };
   }
   stats() {
-    return { engine: { gapMs: 1, scheduleMs: 2 } };
+    return { engine: { gapMs: 1, scheduleMs: 2, packMs: 0.5, commitMs: 0.25 } };
   }
+  messages = { count: 7, ms: 3 };
 }
 
 class StubText {
@@ -36,9 +41,9 @@ class StubText {
     clock.ms += 3;
     return new Int32Array(1);
   }
-  async encodeChat(): Promise<{ text: string; ids: Int32Array }> {
+  async encodeChat(): Promise<EncodedChat> {
     clock.ms += 4;
-    return { text: "", ids: new Int32Array(1) };
+    return { text: "", ids: new Int32Array(1), templateMs: 0.5, tokeniseMs: 1.5 };
   }
 }
 
@@ -75,21 +80,67 @@ async function serve(parts: ServerParts, replica: StubReplica, id: string): Prom
   for await (const event of events) if (event.type === "text-delta") clock.ms += 2;
 }
 
+/** What the replica and the HTTP layer do with every token: 1 ms to detokenise, 3 ms to write. */
+function detokeniseAndWrite(): void {
+  const assembler = new TextAssembler(byteTokenizer, {
+    stop: [],
+    includeStopStrInOutput: false,
+    skipSpecialTokens: true,
+  });
+  let pushed = 0;
+  assembler.push({
+    length: 1,
+    get 0() {
+      clock.ms += 1;
+      return 65 + pushed++;
+    },
+  });
+  const turns = new TurnQueue();
+  turns.add(() => {
+    clock.ms += 3;
+  });
+  turns.run();
+}
+
 test("each stage gets its own time", async () => {
   const { recorder, parts, replica } = make();
   await recorder.enable(1);
   await serve(parts, replica, "r1");
   const snapshot = await recorder.snapshot();
   expect(snapshot.requests).toBe(1);
-  expect(snapshot.stageMs).toEqual({ auth: 0, parse: 2, text: 4, queue: 5, prefill: 10, deliver: 0 });
-  expect(snapshot.boundary).toEqual({ arrivedMs: 1000, deliveredMs: 1021 });
-  expect([snapshot.formatMs, snapshot.events]).toEqual([6, 3]);
+  expect(snapshot.stageMs).toEqual({
+    auth: 0,
+    parse: 1,
+    template: 0.5,
+    tokenise: 1.5,
+    "text wait": 2,
+    admission: 1,
+    queue: 5,
+    prefill: 10,
+    deliver: 0,
+    format: 2,
+  });
+  expect(snapshot.boundary).toEqual({ arrivedMs: 1000, formattedMs: 1023 });
+  expect(snapshot.format).toEqual({ count: 3, ms: 6 });
+  expect(snapshot.messages).toEqual({ count: 7, ms: 3 });
+  expect(snapshot.engine).toMatchObject({ gapMs: 1, scheduleMs: 2, packMs: 0.5, commitMs: 0.25 });
   expect(snapshot.engine.steps).toBeCloseTo(37 / 5, 9);
   // 6 ms of formatting and 10 of steps lie between the first token and the end.
   expect(snapshot.decode.steps).toBeCloseTo(16 / 5, 9);
   expect(snapshot.decode.kernels.qkv?.ms).toBeCloseTo(6.4, 9);
   expect(recorder.takeSpans().map(({ name }) => name)).toEqual(["template and tokenise", "queue", "prefill", "decode"]);
   expect(recorder.takeSpans()).toEqual([]);
+});
+
+test("detokenising and writing are timed wherever they happen, and no longer when timing is off", async () => {
+  const { recorder } = make();
+  await recorder.enable(1);
+  for (let i = 0; i < 2; i++) detokeniseAndWrite();
+  await recorder.enable(0);
+  detokeniseAndWrite();
+  const { detokenise, write } = await recorder.snapshot();
+  expect(detokenise).toEqual({ count: 2, ms: 2 });
+  expect(write).toEqual({ count: 2, ms: 6 });
 });
 
 test("only steps in which every stream decodes count as decode", async () => {
@@ -113,6 +164,8 @@ test("a reader that leaves early closes its window", async () => {
 
 test("off, the server's own methods are back", async () => {
   const { recorder, parts, replica } = make();
+  const shared = () => [TextAssembler.prototype.push, TurnQueue.prototype.run];
+  const before = shared();
   const own = (): boolean[] =>
     (
       [
@@ -125,7 +178,9 @@ test("off, the server's own methods are back", async () => {
   expect(own()).toEqual([false, false, false, false]);
   await recorder.enable(4);
   expect(own()).toEqual([true, true, true, true]);
+  expect(shared()).not.toEqual(before);
   await recorder.enable(0);
+  expect(shared()).toEqual(before);
   expect(own()).toEqual([false, false, false, false]);
   expect(replica.profiling).toEqual([true, false]);
   await serve(parts, replica, "r1");

@@ -25,7 +25,7 @@ const textService: TextService = {
   encodeChat: async (messages, options) => {
     const turns = messages.map((m) => `<${m.role}>${m.content}`).join("");
     const text = `${turns}${options.addGenerationPrompt ? "<assistant>" : ""}${options.variables?.suffix ?? ""}`;
-    return { text, ids: textService.tokenizer.encode(text, false) };
+    return { text, ids: textService.tokenizer.encode(text, false), templateMs: 0, tokeniseMs: 0 };
   },
   close: async () => {},
 };

@@ -43,7 +43,7 @@ export class FakeTextService implements TextService {
     this.rendered.push({ messages, options });
     const lines = messages.map(({ role, content }) => `${role}: ${content}\n`).join("");
     const text = options.addGenerationPrompt ? `${lines}assistant:` : lines;
-    return { text, ids: byteTokenizer.encode(text, false) };
+    return { text, ids: byteTokenizer.encode(text, false), templateMs: 0, tokeniseMs: 0 };
   }
 
   async close(): Promise<void> {}

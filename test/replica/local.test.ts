@@ -38,6 +38,21 @@ test("streams what the model says, with text, usage and timings", async () => {
   expect(arrivedMs <= scheduledMs && scheduledMs <= firstTokenMs && firstTokenMs <= finishedMs).toBe(true);
 });
 
+test("the way of step messages and the work around steps are timed", async () => {
+  const [messages, engine] = [replica.messages, replica.stats().engine!];
+  await collect(replica.generate(makeRequest(prompt(2, 20), { maxTokens: 50, ignoreEos: true }), never));
+  const sent = replica.messages.count - messages.count;
+  expect(sent).toBeGreaterThanOrEqual(50);
+  // The threads' clocks begin apart, by more than a message takes.
+  const meanMs = (replica.messages.ms - messages.ms) / sent;
+  expect(meanMs).toBeGreaterThan(0);
+  expect(meanMs).toBeLessThan(20);
+  const { scheduleMs, packMs, commitMs } = replica.stats().engine!;
+  const parts = [packMs - engine.packMs, commitMs - engine.commitMs];
+  expect(Math.min(...parts)).toBeGreaterThan(0);
+  expect(parts[0]! + parts[1]!).toBeLessThan(scheduleMs - engine.scheduleMs);
+});
+
 test("concurrent requests share steps and each gets its own output", async () => {
   const requests = Array.from({ length: 40 }, (_, i) =>
     makeRequest(prompt(i, 5 + i * 3), { maxTokens: 5 + i, temperature: 1, seed: i }),

@@ -13,8 +13,9 @@ self.onmessage = ({ data }: MessageEvent<OpenMessage | TextRequest>) => {
     const [what] = data.text.trim().split(" ");
     if (what === "crash") throw new Error("crashed as asked");
     if (what === "exit") process.exit(1);
-    if (what === "worn") post({ type: "encoded", ids: Int32Array.of(1), encoderBytes: Number.MAX_SAFE_INTEGER });
-    if (what === "answer") post({ type: "encoded", ids: Int32Array.of(2), encoderBytes: 0 });
+    const encoded = { type: "encoded", templateMs: 0, tokeniseMs: 0 } as const;
+    if (what === "worn") post({ ...encoded, ids: Int32Array.of(1), encoderBytes: Number.MAX_SAFE_INTEGER });
+    if (what === "answer") post({ ...encoded, ids: Int32Array.of(2), encoderBytes: 0 });
     // "silent": no answer.
   }
 };

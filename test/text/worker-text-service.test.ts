@@ -78,6 +78,10 @@ describe("with the bundled model", () => {
       expect(text).toBe(chat.rendered);
       expect([...ids]).toEqual(chat.ids);
     });
+    for (const { templateMs, tokeniseMs } of all) {
+      expect(templateMs).toBeGreaterThan(0);
+      expect(tokeniseMs).toBeGreaterThan(0);
+    }
   });
 
   test("the service made for the server itself finds its Worker", async () => {

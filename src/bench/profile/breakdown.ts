@@ -1,7 +1,17 @@
 import type { Point } from "../results.ts";
 import { mean } from "../stats/distribution.ts";
 import { latenciesOf } from "../stats/summary.ts";
-import { differenceOf, type EngineSnapshot, REQUEST_STAGES, type StageSnapshot } from "./stage-source.ts";
+import {
+  differenceOf,
+  type EngineSnapshot,
+  KERNELS,
+  REQUEST_STAGES,
+  type RequestStage,
+  type StageSnapshot,
+  type Tally,
+  TOKEN_STAGES,
+  type TokenStage,
+} from "./stage-source.ts";
 
 export interface StageShare {
   stage: string;
@@ -20,8 +30,9 @@ export interface Breakdown {
   e2eMs: number;
   ttft: StageShare[];
   tbt: StageShare[];
-  /** Spent beside the device, not in the way of tokens: ms a step. */
-  hiddenScheduleMs: number;
+  /** Work of a step that other threads do while the device computes. */
+  beside: StageShare[];
+  /** All of it as shares of E2E: how much shorter a request would be without the stage. */
   stages: StageShare[];
   /** Steps of pure decode at the full batch; the others hold prefill chunks, or the ends of the load. */
   decode: EngineSnapshot;
@@ -31,10 +42,16 @@ export interface Breakdown {
 /**
  * Splits mean TTFT and mean TBT of a point into stages. Stages of TTFT telescope: they are differences of points in time
  * that every request passed, so they add up to what the client measured. TBT is a step of pure decode by kernel, the
- * device's idle gap, the formatting of an event, and a rest that nothing measures apart: prefill chunks of other requests
- * in between, message, detokeniser, socket, client. Undefined when requests failed or no step was seen.
+ * device's idle gap, and a rest: the prefill of other requests in between, and what ends of the load add. What other
+ * threads do meanwhile is in the way of tokens only as far as it takes cores from the device: `sharedCores` is how many
+ * cores the device computes on where those are all there are, else undefined. Undefined when requests failed or no step
+ * was seen.
  */
-export function breakdownOf(point: Point, delta: StageSnapshot): Breakdown | undefined {
+export function breakdownOf(
+  point: Point,
+  delta: StageSnapshot,
+  sharedCores: number | undefined,
+): Breakdown | undefined {
   const finished = point.records.flatMap((record) => {
     const latencies = latenciesOf(record);
     return latencies === undefined ? [] : [{ record, latencies }];
@@ -47,20 +64,37 @@ export function breakdownOf(point: Point, delta: StageSnapshot): Breakdown | und
   const tbtMs = gaps.length === 0 ? 0 : mean(gaps);
   const sentMs = mean(finished.map(({ record }) => record.scheduledMs));
   const firstMs = mean(finished.map(({ record }) => record.chunkMs[0]!));
-  const ttftStages: Record<string, number> = {
-    accept: delta.boundary.arrivedMs / count - sentMs,
-    write: firstMs - delta.boundary.deliveredMs / count,
+  const { stageMs, boundary } = delta;
+  const [messageMs, detokeniseMs] = [meanOf(delta.messages), meanOf(delta.detokenise)];
+  const ttftStages: Record<RequestStage, number> = {
+    accept: boundary.arrivedMs / count - sentMs,
+    auth: stageMs.auth / count,
+    parse: stageMs.parse / count,
+    template: stageMs.template / count,
+    tokenise: stageMs.tokenise / count,
+    "text wait": stageMs["text wait"] / count,
+    admission: stageMs.admission / count,
+    queue: stageMs.queue / count,
+    prefill: stageMs.prefill / count - messageMs,
+    message: messageMs,
+    detokenise: detokeniseMs,
+    deliver: stageMs.deliver / count - detokeniseMs,
+    format: stageMs.format / count,
+    write: firstMs - boundary.formattedMs / count,
   };
-  for (const [stage, sumMs] of Object.entries(delta.stageMs)) ttftStages[stage] = sumMs / count;
-  const ttft = REQUEST_STAGES.map(([stage, what]) => shareOf(stage, what, ttftStages[stage] ?? 0, ttftMs));
+  const ttft = REQUEST_STAGES.map(([stage, what]) => shareOf(stage, what, ttftStages[stage], ttftMs));
   const others = differenceOf(delta.decode, delta.engine);
-  const tbt = tokenStages(delta, tbtMs);
+  const tbt = tokenStages(delta.decode, tbtMs);
+  const beside = stagesBeside(delta, tbtMs);
   const gapsPerRequest = gaps.length / count;
+  const perRequest = (list: readonly StageShare[], factor: number): StageShare[] =>
+    list.map(({ stage, what, ms }) => shareOf(`token: ${stage}`, what, ms * factor, e2eMs));
   const stages = [
-    ...ttft.filter(({ stage }) => stage !== "prefill"),
-    ...prefillByKernel(others, ttftStages.prefill ?? 0),
-    ...tbt.map(({ stage, what, ms }) => ({ stage: `token: ${stage}`, what, ms: ms * gapsPerRequest, share: 0 })),
-  ].map(({ stage, what, ms }) => shareOf(stage, what, ms, e2eMs));
+    ...ttft.filter(({ stage }) => stage !== "prefill").map(({ stage, what, ms }) => shareOf(stage, what, ms, e2eMs)),
+    ...prefillByKernel(others, ttftStages.prefill, e2eMs),
+    ...perRequest(tbt, gapsPerRequest),
+    ...perRequest(beside, sharedCores === undefined ? 0 : gapsPerRequest / sharedCores),
+  ];
   stages.sort((a, b) => b.ms - a.ms);
   return {
     label: point.cell.label,
@@ -69,7 +103,7 @@ export function breakdownOf(point: Point, delta: StageSnapshot): Breakdown | und
     e2eMs,
     ttft,
     tbt,
-    hiddenScheduleMs: Math.max(0, delta.engine.scheduleMs - delta.engine.gapMs) / delta.engine.steps,
+    beside,
     stages,
     decode: delta.decode,
     others,
@@ -77,30 +111,44 @@ export function breakdownOf(point: Point, delta: StageSnapshot): Breakdown | und
 }
 
 /** The prefill stage in the proportions of kernels in steps that were not pure decode. */
-function prefillByKernel(others: EngineSnapshot, prefillMs: number): StageShare[] {
+function prefillByKernel(others: EngineSnapshot, prefillMs: number, e2eMs: number): StageShare[] {
   const kernels = Object.entries(others.kernels).filter(([, kernel]) => kernel.ms > 0);
   const inKernels = kernels.reduce((sum, [, kernel]) => sum + kernel.ms, 0);
-  if (inKernels === 0) return [shareOf("prefill", "steps up to the first token", prefillMs, 0)];
+  if (inKernels === 0) return [shareOf("prefill", "steps up to the first token", prefillMs, e2eMs)];
   return kernels.map(([name, { ms }]) =>
-    shareOf(`prefill: ${name}`, "kernel, as in steps with prefill", (prefillMs * ms) / inKernels, 0),
+    shareOf(`prefill: ${name}`, KERNELS[name] ?? "", (prefillMs * ms) / inKernels, e2eMs),
   );
 }
 
-function tokenStages({ decode, formatMs, events }: StageSnapshot, tbtMs: number): StageShare[] {
+function tokenStages(decode: EngineSnapshot, tbtMs: number): StageShare[] {
   const steps = Math.max(1, decode.steps);
   const kernels = Object.entries(decode.kernels)
     .filter(([, kernel]) => kernel.ms > 0)
-    .map(([name, kernel]) => shareOf(name, "kernel of a decode step", kernel.ms / steps, tbtMs));
+    .map(([name, kernel]) => shareOf(name, KERNELS[name] ?? "", kernel.ms / steps, tbtMs));
   const inKernels = kernels.reduce((sum, kernel) => sum + kernel.ms, 0);
-  const format = events === 0 ? 0 : formatMs / events;
-  const measuredMs = (decode.stepMs + decode.gapMs) / steps + format;
+  const [stepMs, gapMs] = [decode.stepMs / steps, decode.gapMs / steps];
   return [
     ...kernels,
-    shareOf("step, rest", "of a decode step, in no kernel", decode.stepMs / steps - inKernels, tbtMs),
-    shareOf("gap", "device idle: schedule, pack, commit", decode.gapMs / steps, tbtMs),
-    shareOf("format", "event to JSON and SSE", format, tbtMs),
-    shareOf("in between", "prefill of other requests; message, detokeniser, socket, client", tbtMs - measuredMs, tbtMs),
+    shareOf("step, rest", "of a decode step, in no kernel", stepMs - inKernels, tbtMs),
+    shareOf("gap", "device idle: the next step was not ready", gapMs, tbtMs),
+    shareOf("in between", "prefill of other requests, the load's ends", tbtMs - stepMs - gapMs, tbtMs),
   ];
+}
+
+function stagesBeside({ engine, detokenise, format, write }: StageSnapshot, tbtMs: number): StageShare[] {
+  const sums: Record<TokenStage, number> = {
+    schedule: engine.scheduleMs - engine.packMs - engine.commitMs,
+    pack: engine.packMs,
+    commit: engine.commitMs,
+    detokenise: detokenise.ms,
+    format: format.ms,
+    write: write.ms,
+  };
+  return TOKEN_STAGES.map(([stage, what]) => shareOf(stage, what, sums[stage] / engine.steps, tbtMs));
+}
+
+function meanOf({ count, ms }: Tally): number {
+  return count === 0 ? 0 : ms / count;
 }
 
 function shareOf(stage: string, what: string, ms: number, wholeMs: number): StageShare {

@@ -25,25 +25,21 @@ export function profileReport(
   costs: readonly TracingCost[],
 ): string {
   const tables = [
-    shareTable("Time to first token", "Mean of a request, by stage; the stages add up", breakdowns, (b) => [
-      b.ttft,
-      b.ttftMs,
+    shareTable("Time to first token", "Mean of a request; the stages add up", breakdowns, (b) => [b.ttft, b.ttftMs]),
+    shareTable("Time between tokens", "Mean gap at the client; the stages add up", breakdowns, (b) => [b.tbt, b.tbtMs]),
+    shareTable("Beside the device", "Work of other threads a step, and its share of TBT", breakdowns, (b) => [
+      b.beside,
     ]),
-    shareTable("Time between tokens", "Mean gap at the client, by stage", breakdowns, (b) => [b.tbt, b.tbtMs]),
     rankTable(breakdowns),
     rooflineTable(breakdowns, limits),
   ];
   const notes = [
-    ...breakdowns.map(
-      (b) =>
-        `${b.label}: schedule and pack took ${formatMs(b.hiddenScheduleMs)} a step beside the device, hidden from tokens.`,
-    ),
     ...costs.map(
       ({ label, ratio }) =>
         `${label}: TPOT with timing on was ${ratio.toFixed(3)} of that with it off; on a busy machine this is mostly noise.`,
     ),
     "Kernels of a token are those of steps in which every stream of the load was decoding; `prefill: ...` splits the prefill stage as the kernels of the other steps.",
-    "Not measured apart: the message from the engine to the main thread, and the detokeniser; they lie in `prefill`, `deliver` and `in between`.",
+    "The message that brings a first token, and its detokenising, are the means of all. Work beside the device lengthens a request only as far as it takes cores from it: it is ranked by its time over the device's cores, or not at all where cores are left over.",
   ];
   const blocks = tables.map(
     ({ title, caption, header, rows }) => `${title} - ${caption}\n\n${textTable(header, rows)}`,
@@ -55,7 +51,7 @@ function shareTable(
   title: string,
   caption: string,
   breakdowns: readonly Breakdown[],
-  of: (breakdown: Breakdown) => readonly [StageShare[], number],
+  of: (breakdown: Breakdown) => readonly [StageShare[], number?],
 ): ReportTable {
   const stages = [...new Map(breakdowns.flatMap((b) => of(b)[0].map(({ stage, what }) => [stage, what] as const)))];
   const rows = stages.map(([stage, what]) => [
@@ -66,8 +62,10 @@ function shareTable(
     }),
     what,
   ]);
-  const total = ["all", ...breakdowns.map((breakdown) => formatMs(of(breakdown)[1])), "measured by the client"];
-  return { title, caption: `${caption}.`, header: ["", ...breakdowns.map((b) => b.label), ""], rows: [...rows, total] };
+  const header = ["", ...breakdowns.map((b) => b.label), ""];
+  const totals = breakdowns.flatMap((breakdown) => of(breakdown)[1] ?? []);
+  if (totals.length > 0) rows.push(["all", ...totals.map(formatMs), "measured by the client"]);
+  return { title, caption: `${caption}.`, header, rows };
 }
 
 /** A measured 0 and a rest slightly below 0 are noise, and shown as what they are. */

@@ -12,25 +12,72 @@ export interface StageSource {
 export const REQUEST_STAGES = [
   ["accept", "sent by the client to the key check: socket, HTTP, routing"],
   ["auth", "the key check"],
-  ["parse", "body, JSON, validation, admission"],
-  ["text", "template and tokens, with the way to the Worker and back"],
+  ["parse", "body, JSON, validation"],
+  ["template", "rendering the chat template"],
+  ["tokenise", "text to token ids"],
+  ["text wait", "to the tokenizer Worker and back, behind other texts"],
+  ["admission", "ranges, routing, queue bound, the way to the engine"],
   ["queue", "until the first step that carries it"],
-  ["prefill", "steps up to the first token, with the message that brings it"],
-  ["deliver", "first token to text and event"],
-  ["write", "event to JSON, socket and the client's read"],
+  ["prefill", "steps up to the first token"],
+  ["message", "from the engine's thread to the main thread"],
+  ["detokenise", "tokens to text, stop strings"],
+  ["deliver", "text to the reader of the stream, behind others of the step"],
+  ["format", "event to JSON and SSE"],
+  ["write", "socket, and the client's read"],
 ] as const;
 export type RequestStage = (typeof REQUEST_STAGES)[number][0];
+
+/** What the engine's stages of a step compute. */
+export const KERNELS: Readonly<Record<string, string>> = {
+  embed: "embedding rows",
+  norm: "norms, activation quantisation",
+  qkv: "query, key and value products",
+  rope_kv: "rotary embedding, KV write",
+  attention: "attention over the KV cache",
+  o: "attention output product",
+  gate_up: "MLP gate and up products",
+  down: "MLP down product",
+  moe_route: "expert routing",
+  lm_head: "logits",
+  sample: "sampling",
+  other: "the rest of the forward pass",
+};
+
+/** Stages of a token beside the device: other threads do them while it computes. */
+export const TOKEN_STAGES = [
+  ["schedule", "deciding and submitting the next step, posting results"],
+  ["pack", "the step's descriptor"],
+  ["commit", "the step's tokens into sequences"],
+  ["detokenise", "tokens to text, stop strings"],
+  ["format", "events to JSON and SSE"],
+  ["write", "to sockets"],
+] as const;
+export type TokenStage = (typeof TOKEN_STAGES)[number][0];
+
+/** How often something happened and how long it took, summed. */
+export interface Tally {
+  count: number;
+  ms: number;
+}
 
 export interface StageSnapshot {
   /** Requests that reached their first token. */
   requests: number;
-  /** Sums over those requests, ms. `accept` and `write` have their other ends at the client: see `boundary`. */
-  stageMs: Record<Exclude<RequestStage, "accept" | "write">, number>;
-  /** Sums of points in time on the client's clock: key check begun, first event delivered. */
-  boundary: { arrivedMs: number; deliveredMs: number };
-  /** Turning events into what goes to the socket, summed, and how many events that were. */
-  formatMs: number;
-  events: number;
+  /**
+   * Sums over those requests, ms. `accept` and `write` have their other ends at the client: see `boundary`. `prefill` holds
+   * the message, `deliver` holds detokenising: neither is told for single requests, see below.
+   */
+  stageMs: Record<Exclude<RequestStage, "accept" | "message" | "detokenise" | "write">, number>;
+  /** Sums of points in time on the client's clock: key check begun, first event formatted. */
+  boundary: { arrivedMs: number; formattedMs: number };
+  /** Step messages from the engine's thread. */
+  messages: Tally;
+  /** Pushes of new tokens into a choice's text. */
+  detokenise: Tally;
+  /** Events with text, turned into what goes to the socket. */
+  format: Tally;
+  /** Turns of the event loop that wrote to sockets. */
+  write: Tally;
   /** Every step. */
   engine: EngineSnapshot;
   /** The steps while every stream of the load was decoding: nothing but decode, at the full batch. */
@@ -44,8 +91,10 @@ export interface EngineSnapshot {
   stepMs: number;
   /** Device idle between steps while there was work. */
   gapMs: number;
-  /** Deciding, packing, committing; hidden behind the device where steps overlap. */
+  /** All work around the device, hidden behind it where steps overlap; of it, packing and committing. */
   scheduleMs: number;
+  packMs: number;
+  commitMs: number;
   kernels: Record<string, KernelCounters>;
 }
 
@@ -67,7 +116,7 @@ export interface TraceSpan {
 }
 
 export function emptyEngineSnapshot(): EngineSnapshot {
-  return { steps: 0, tokens: 0, stepMs: 0, gapMs: 0, scheduleMs: 0, kernels: {} };
+  return { steps: 0, tokens: 0, stepMs: 0, gapMs: 0, scheduleMs: 0, packMs: 0, commitMs: 0, kernels: {} };
 }
 
 /** What happened between two snapshots of the same kind: counter by counter, b - a. */
