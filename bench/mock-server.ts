@@ -30,6 +30,8 @@ export interface MockScript {
   tokensPerEvent?: number;
   /** Without it `/tokenize` is 404 and only usage tells counts. */
   tokenize?: boolean;
+  /** How often `/v1/models` is asked before it lists the model, as while one is loaded. */
+  loadingAsks?: number;
   /** Whether `stream_options.include_usage` is obeyed. */
   usage?: boolean;
   /** Asked at every completion request, probes too. */
@@ -68,7 +70,8 @@ interface Session {
 }
 
 export function startMockServer(script: MockScript = {}): MockServer {
-  const { ttftMs = 0, itlMs = 0, tokensPerEvent = 1, tokenize = true, usage = true, fault } = script;
+  const { ttftMs = 0, itlMs = 0, tokensPerEvent = 1, tokenize = true, usage = true, loadingAsks = 0, fault } = script;
+  let asks = 0;
   const requests: MockServer["requests"] = [];
   const timings: MockTiming[] = [];
   let streams: Stream[] = [];
@@ -145,7 +148,7 @@ export function startMockServer(script: MockScript = {}): MockServer {
 
   function route(socket: Socket<Session>, path: string, text: string): void {
     const body: Record<string, unknown> = text === "" ? {} : JSON.parse(text);
-    if (path === "/v1/models") reply(socket, 200, { data: [{ id: "mock" }] });
+    if (path === "/v1/models") reply(socket, 200, { data: asks++ < loadingAsks ? [] : [{ id: "mock" }] });
     else if (path === "/stats") reply(socket, 200, { timings });
     else if (path === "/tokenize" && tokenize) reply(socket, 200, { count: countTokens(body) });
     else if (path === "/v1/chat/completions") complete(socket, body, true);

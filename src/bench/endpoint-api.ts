@@ -25,6 +25,9 @@ const DIALECTS: readonly RequestDialect[] = [
 ];
 /** A probe may wait for a model to be loaded. */
 const CONTROL_TIMEOUT_MS = 120_000;
+/** A server that has no model yet is asked again for a minute: it may have been started a moment ago. */
+const LOADING_TRIES = 60;
+const LOADING_PAUSE_MS = 1000;
 
 /** The calls beside the measured ones: they may be slow, so plain fetch does. Errors are ServeErrors that say what to do. */
 export class EndpointApi {
@@ -44,9 +47,12 @@ export class EndpointApi {
     return this.kind === "chat" ? "chat/completions" : "completions";
   }
 
-  /** Finds the model's name and the dialect; throws when the server can't be reached or refuses every dialect. */
-  async probe(exactLength: boolean): Promise<void> {
-    this.model = this.endpoint.model ?? (await this.#firstModel());
+  /**
+   * Finds the model's name and the dialect; throws when the server can't be reached or refuses every dialect. Calls
+   * `onWait` when the server has no model yet, and waits for it until `signal` aborts.
+   */
+  async probe(exactLength: boolean, onWait: () => void, signal: AbortSignal): Promise<void> {
+    this.model = this.endpoint.model ?? (await this.#firstModel(onWait, signal));
     let refusal = "";
     for (const dialect of DIALECTS) {
       if (dialect.exactLength && !exactLength) continue;
@@ -106,16 +112,22 @@ export class EndpointApi {
     }
   }
 
-  async #firstModel(): Promise<string> {
-    const response = await this.#send(this.#url("models"), { headers: this.headers });
-    const reply = await jsonOf(response);
-    const data = typeof reply === "object" && reply !== null && "data" in reply ? reply.data : undefined;
-    const id = Array.isArray(data) ? data[0]?.id : undefined;
-    if (typeof id === "string") return id;
-    throw new ServeError(
-      "unavailable",
-      `${this.endpoint.label}: GET /v1/models (${response.status}) lists no model; name one with URL#MODEL.`,
-    );
+  async #firstModel(onWait: () => void, signal: AbortSignal): Promise<string> {
+    for (let tries = 1; ; tries++) {
+      const response = await this.#send(this.#url("models"), { headers: this.headers });
+      const reply = await jsonOf(response);
+      const data = typeof reply === "object" && reply !== null && "data" in reply ? reply.data : undefined;
+      const id = Array.isArray(data) ? data[0]?.id : undefined;
+      if (typeof id === "string") return id;
+      const mayBeLoading = response.status === 503 || (Array.isArray(data) && data.length === 0);
+      if (!mayBeLoading || tries === LOADING_TRIES || signal.aborted)
+        throw new ServeError(
+          "unavailable",
+          `${this.endpoint.label}: GET /v1/models (${response.status}) lists no model; name one with URL#MODEL.`,
+        );
+      onWait();
+      await new Promise((resolve) => setTimeout(resolve, LOADING_PAUSE_MS));
+    }
   }
 
   #url(path: string): URL {

@@ -69,7 +69,7 @@ export async function runBench(
   signal: AbortSignal,
 ): Promise<RunResults> {
   const targets: Target[] = [];
-  for (const endpoint of plan.endpoints) targets.push(await prepare(plan, endpoint, observer, clock));
+  for (const endpoint of plan.endpoints) targets.push(await prepare(plan, endpoint, observer, clock, signal));
   const { cells, api, seed, timeoutMs, slo, client, inProcess, startedAt } = plan;
   const endpoints = targets.map((target) => target.info);
   const workload = plan.workload.description;
@@ -96,10 +96,21 @@ export async function runBench(
   }
 }
 
-async function prepare(plan: BenchPlan, endpoint: Endpoint, observer: BenchObserver, clock: Clock): Promise<Target> {
+async function prepare(
+  plan: BenchPlan,
+  endpoint: Endpoint,
+  observer: BenchObserver,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Target> {
   observer.onPrepare(`${endpoint.label}: asking ${endpoint.baseUrl.href}`);
   const api = new EndpointApi(endpoint, plan.api, plan.headers);
-  await api.probe(plan.exactLength);
+  let waiting = false;
+  const onWait = (): void => {
+    if (!waiting) observer.onPrepare(`${endpoint.label}: has no model yet, waiting for it to be loaded`);
+    waiting = true;
+  };
+  await api.probe(plan.exactLength, onWait, signal);
   observer.onPrepare(`${endpoint.label}: model ${api.model}, calibrating prompt lengths`);
   const scale = await calibrate(api);
   const client = new CompletionClient(endpoint.baseUrl, plan.headers, clock);

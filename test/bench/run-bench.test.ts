@@ -236,6 +236,22 @@ describe("what goes wrong", () => {
     expect(pointsOf(results)[0]!.figures.errors).toMatchObject({ connect: 5 });
   });
 
+  test("a server whose model is still being loaded is waited for", async () => {
+    const said: string[] = [];
+    const plan = planFor([mock({ loadingAsks: 1 }).url], [CLOSED]);
+    const observer = { ...quiet, onPrepare: (message: string) => void said.push(message) };
+    const results = await runBench(plan, observer, systemClock, new AbortController().signal);
+    expect(pointsOf(results)[0]!.figures.finished).toBe(12);
+    expect(said.filter((message) => message.includes("waiting"))).toHaveLength(1);
+  });
+
+  test("one that lists no model is given up when the run is", async () => {
+    const abort = new AbortController();
+    const plan = planFor([mock({ loadingAsks: 100 }).url], [CLOSED]);
+    setTimeout(() => abort.abort(), 100);
+    expect(run(plan, abort.signal)).rejects.toThrow("lists no model");
+  });
+
   test("an endpoint that is not there is an error that names it", async () => {
     const server = startMockServer();
     server.stop();

@@ -38,7 +38,7 @@ function endpointNotes(results: RunResults, points: readonly Point[]): string[] 
       );
   }
   const repeats = points.filter((point) => point.figures.status === "ok" && point.figures.finished < 5).length;
-  if (repeats > 0) notes.push(`${repeats} points rest on fewer than 5 requests; their tails mean little.`);
+  if (repeats > 0) notes.push(`Points that rest on fewer than 5 requests: ${repeats}. Their tails mean little.`);
   return notes;
 }
 
