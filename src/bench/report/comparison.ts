@@ -5,8 +5,10 @@ import { formatMs, threeDigits } from "./format.ts";
 import type { ReportTable } from "./paper-tables.ts";
 import { textTable } from "./text-table.ts";
 
-/** Two points of the same load, compared figure by figure. */
+/** Two points of the same load, compared figure by figure: b against a. */
 export interface PointComparison {
+  a: Point;
+  b: Point;
   title: string;
   comparisons: Comparison[];
 }
@@ -51,7 +53,34 @@ function comparePoints(a: Point, b: Point): PointComparison {
   });
   const names =
     a.endpoint.label === b.endpoint.label ? a.endpoint.label : `${b.endpoint.label} against ${a.endpoint.label}`;
-  return { title: `${names}, ${a.cell.label}`, comparisons: compareSamples(sample(a), sample(b), BOOTSTRAP_SEED) };
+  return {
+    a,
+    b,
+    title: `${names}, ${a.cell.label}`,
+    comparisons: compareSamples(sample(a), sample(b), BOOTSTRAP_SEED),
+  };
+}
+
+/**
+ * The answer in words: at the heaviest load that both endpoints keep up with, how much b puts out and how long its requests
+ * take, over a. One sentence for each endpoint after the first.
+ */
+export function answersOf(compared: readonly PointComparison[]): string[] {
+  const heaviest = new Map<string, PointComparison>();
+  for (const pair of compared)
+    if (pair.a.figures.status === "ok" && pair.b.figures.status === "ok") heaviest.set(pair.b.endpoint.label, pair);
+  return [...heaviest.values()].map(({ a, b, comparisons }) => {
+    const of = (figure: string): string => {
+      const found = comparisons.find((comparison) => comparison.figure === figure)!;
+      const { interval } = found;
+      const range = interval === undefined ? "" : ` (${interval.low.toFixed(2)} to ${interval.high.toFixed(2)})`;
+      return `${(interval?.ratio ?? found.b / found.a).toFixed(2)}x${range}`;
+    };
+    return (
+      `At ${a.cell.label}, ${b.endpoint.label} has ${of("throughput")} the output of ${a.endpoint.label}, ` +
+      `${of("E2E mean")} its mean latency and ${of("TTFT p50")} its median time to first token.`
+    );
+  });
 }
 
 const CAPTION =
@@ -62,7 +91,7 @@ export function comparisonTable({ title, comparisons }: PointComparison): Report
     .filter(({ a, b }) => Number.isFinite(a) && Number.isFinite(b))
     .map(({ figure, unit, a, b, interval, verdict }) => {
       const show = (value: number): string => (unit === "ms" ? formatMs(value) : `${threeDigits(value)} ${unit}`);
-      const ratio = (value: number): string => value.toFixed(3);
+      const ratio = (value: number): string => (Number.isFinite(value) ? value.toFixed(3) : "-");
       const range = interval === undefined ? "-" : `${ratio(interval.low)} .. ${ratio(interval.high)}`;
       return [figure, show(a), show(b), ratio(interval?.ratio ?? b / a), range, verdict];
     });

@@ -1,5 +1,5 @@
 import type { Point, RunResults } from "../results.ts";
-import { compareEndpoints, comparisonTable } from "./comparison.ts";
+import { answersOf, compareEndpoints, comparisonTable, type PointComparison } from "./comparison.ts";
 import { escapeHtml } from "./escape-html.ts";
 import { formatMs, threeDigits } from "./format.ts";
 import { PALETTE_SIZE, renderLineChart } from "./line-chart.ts";
@@ -9,12 +9,18 @@ import { cellCharts, loadCharts } from "./report-charts.ts";
 import { REPORT_SCRIPT } from "./report-script.ts";
 import { REPORT_STYLE } from "./report-style.ts";
 
+/** Tables of at most so many loads fit into half the page. */
+const NARROW_CELLS = 3;
+
 /** One page that needs nothing else: charts are drawn here, not in the browser, and no resource is fetched. */
 export function htmlReport(results: RunResults, points: readonly Point[]): string {
   const { info } = results;
   const title = `Benchmark: ${info.endpoints.map((endpoint) => endpoint.label).join(" and ")}`;
   const tables = paperTables(results, points).map(renderTable).join("");
   const errors = errorTable(points);
+  const compared = compareEndpoints(results, points);
+  // Narrow tables stand side by side.
+  const layout = info.cells.length <= NARROW_CELLS ? "tables narrow" : "tables";
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <meta name="generator" content="scalellm bench"><link rel="icon" href="data:,">
@@ -25,10 +31,13 @@ export function htmlReport(results: RunResults, points: readonly Point[]): strin
 <p class="soft">${escapeHtml(`${info.startedAt}, seed ${info.seed}`)}</p></div>
 <button id="theme" type="button">Light / dark</button></header>
 <div class="cards">${headlines(results, points)}</div>
+${answersOf(compared)
+  .map((answer) => `<p class="answer">${escapeHtml(answer)}</p>`)
+  .join("")}
 <h2>Against the load</h2><div class="charts">${loadCharts(results, points).map(renderLineChart).join("")}</div>
 ${insideLoads(results, points)}
-<h2>Tables</h2>${tables}${errors === undefined ? "" : renderTable(errors)}
-${comparisons(results, points)}
+<h2>Tables</h2><div class="${layout}">${tables}${errors === undefined ? "" : renderTable(errors)}</div>
+${comparisons(compared)}
 <details><summary>Every figure</summary>${renderTable(detailTable(points))}</details>
 <h2>Before believing this</h2>${renderList(notesOf(results, points))}
 <details><summary>How the figures are defined</summary>${renderList(DEFINITIONS)}</details>
@@ -74,8 +83,8 @@ function insideLoads(results: RunResults, points: readonly Point[]): string {
   return `<div class="bar"><h2>Inside one load</h2><select id="load" aria-label="Load">${options.join("")}</select></div>${groups.join("")}`;
 }
 
-function comparisons(results: RunResults, points: readonly Point[]): string {
-  const tables = compareEndpoints(results, points).map((comparison) => renderTable(comparisonTable(comparison)));
+function comparisons(compared: readonly PointComparison[]): string {
+  const tables = compared.map((comparison) => renderTable(comparisonTable(comparison)));
   return tables.length === 0
     ? ""
     : `<details><summary>Endpoints compared, with confidence intervals</summary>${tables.join("")}</details>`;

@@ -50,9 +50,34 @@ export function loadCharts(results: RunResults, points: readonly Point[]): LineC
       ["p99", (f) => f.itlMs?.p99],
     ]),
   ];
+  if (xs.length > 1) charts.push(tradeOffChart(results, ok));
   if (results.info.slo !== undefined)
     charts.push({ ...rate("Goodput", "requests a second within the SLO", (f) => f.goodput?.requestsPerS), wide: true });
   return charts.filter((chart) => chart.series.length > 0);
+}
+
+/** What throughput costs in latency: a point a load, so endpoints compare at equal output whatever the load was called. */
+function tradeOffChart(results: RunResults, ok: readonly Point[]): LineChart {
+  const series = results.info.endpoints.flatMap(({ label }, color): Series[] => {
+    const drawn = ok
+      .filter((point) => point.endpoint.label === label)
+      .flatMap(({ figures }) =>
+        figures.e2eMs === undefined ? [] : [[figures.outputTokensPerS, figures.e2eMs.mean] as const],
+      );
+    return drawn.length === 0 ? [] : [{ name: label, color, dots: true, points: drawn }];
+  });
+  const fastest = Math.max(...series.flatMap(({ points }) => points.map(([x]) => x)), 1e-9);
+  return {
+    title: "Latency against throughput",
+    subtitle: "mean end to end, a point for each load; further right and lower is better",
+    xLabel: "output tokens a second",
+    x: linearScale(0, fastest, 8),
+    y: latencyScale(series),
+    formatX: threeDigits,
+    formatY: formatMs,
+    series,
+    wide: true,
+  };
 }
 
 /** One cell from inside: the percentile curves of each latency, and the gaps over time. */

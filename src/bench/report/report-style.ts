@@ -45,6 +45,8 @@ border-radius:8px;padding:6px 10px;font-size:12.5px;white-space:nowrap;box-shado
 .bar{display:flex;gap:12px;align-items:center;margin:40px 0 12px}
 .bar h2{margin:0}
 .table{padding:14px 18px;margin-bottom:16px;overflow-x:auto}
+.answer{margin-top:16px;font-size:16px;max-width:95ch}
+.narrow{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:0 16px}
 .caption{font-size:13px;margin-bottom:8px}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;text-align:right;white-space:nowrap;border-top:1px solid var(--rule)}

@@ -27,8 +27,11 @@ export interface PageVisit {
   result: unknown;
 }
 
-/** Opens a file in a fresh headless Chromium and evaluates an expression (it may be a promise) in it. */
-export async function visit(browser: string, url: string, expression: string): Promise<PageVisit> {
+/**
+ * Opens a file in a fresh headless Chromium and evaluates an expression (it may be a promise) in it. The picture, where
+ * one is asked for, is a PNG of the whole page before that.
+ */
+export async function visit(browser: string, url: string, expression: string, picture?: string): Promise<PageVisit> {
   const profile = await mkdtemp(join(tmpdir(), "scalellm-chromium-"));
   const child = Bun.spawn([browser, ...FLAGS, `--user-data-dir=${profile}`, "about:blank"], {
     stdout: "ignore",
@@ -38,7 +41,7 @@ export async function visit(browser: string, url: string, expression: string): P
     const port = await debuggingPort(child.stderr);
     const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as Array<Record<string, string>>;
     const page = targets.find((target) => target.type === "page")!;
-    return await inspect(page.webSocketDebuggerUrl!, url, expression);
+    return await inspect(page.webSocketDebuggerUrl!, url, expression, picture);
   } finally {
     child.kill();
     await child.exited;
@@ -58,7 +61,12 @@ async function debuggingPort(stderr: ReadableStream<Uint8Array>): Promise<number
 }
 
 /** The few calls of the DevTools protocol that this takes. */
-async function inspect(debuggerUrl: string, url: string, expression: string): Promise<PageVisit> {
+async function inspect(
+  debuggerUrl: string,
+  url: string,
+  expression: string,
+  picture: string | undefined,
+): Promise<PageVisit> {
   const visit: PageVisit = { complaints: [], requests: [], result: undefined };
   const socket = new WebSocket(debuggerUrl);
   const replies = new Map<number, (result: Record<string, unknown>) => void>();
@@ -87,6 +95,10 @@ async function inspect(debuggerUrl: string, url: string, expression: string): Pr
   for (const domain of ["Page", "Runtime", "Log", "Network"]) await call(`${domain}.enable`);
   await call("Page.navigate", { url });
   await loaded.promise;
+  if (picture !== undefined) {
+    const { data } = await call("Page.captureScreenshot", { captureBeyondViewport: true });
+    await Bun.write(picture, Buffer.from(String(data), "base64"));
+  }
   const evaluated = await call("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
   visit.result = (evaluated.result as { value?: unknown } | undefined)?.value ?? evaluated;
   socket.close();

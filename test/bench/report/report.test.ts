@@ -118,12 +118,23 @@ describe("the HTML report", () => {
   const html = htmlReport(results, pointsOf(results));
 
   test("draws every chart and needs no resource", () => {
-    // Five against the load, three inside each of three loads.
-    expect(html.match(/<figure class="chart/g)).toHaveLength(5 + 3 * 3);
+    // Six against the load, goodput among them, and three inside each of three loads.
+    expect(html.match(/<figure class="chart/g)).toHaveLength(6 + 3 * 3);
     expect(html).not.toMatch(/NaN|undefined|Infinity/);
     for (const path of html.matchAll(/ d="([^"]*)"/g)) expect(path[1]).toMatch(/^M[\d.]+ [\d.]+([ML][\d.]+ [\d.]+)*$/);
     expect(html.match(/(?:src|href)="(?!data:,)/g)).toBeNull();
     expect(html).not.toMatch(/@import|url\(/);
+  });
+
+  test("answers in words how the others do at the heaviest load that both keep up with", () => {
+    const lost = makeResults(["a", "b"], [1, 4, 16]);
+    for (const record of lost.records) if (record.cell === 2) record.error = { kind: "timeout", detail: "" };
+    const page = htmlReport(lost, pointsOf(lost));
+    const answers = page.match(/<p class="answer">[^<]*<\/p>/g);
+    expect(answers).toHaveLength(1);
+    // b takes twice as long, in every part.
+    expect(answers![0]).toMatch(/At c=4, b has 0\.5\dx \(0\.\d\d to 0\.\d\d\) the output of a, 1\.9\dx \(/);
+    expect(page).not.toContain("NaN");
   });
 
   test("keeps foreign text as text", () => {
