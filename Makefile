@@ -134,6 +134,21 @@ bench-engine: $(DEPS) ## CPU a token costs around the device: scheduling, messag
 bench-mixed: $(DEPS) build/libscalellm_cpu.so ## Short prompts among long ones on the bundled model (ARGS="--itl-target-ms 100")
 	$(BUN) bench/engine/mixed-load.ts $(ARGS)
 
+.PHONY: bench-client
+bench-client: build ## The bench client: what it can drive, what it adds, and its agreement with the openai package
+	$(BUN) bench/client-capacity.ts
+	$(BUN) bench/client-agreement.ts
+	$(BUN) bench/client-agreement.ts --serve
+
+.PHONY: bench-report
+bench-report: build ## Benchmark the bundled model at 1 to 64 streams; build/report.html is checked in Chromium
+	dist/scalellm bench --html build/report.html --output build/report.json $(ARGS)
+	$(BUN) bench/check-report.ts build/report.html --picture build/report.png
+
+.PHONY: bench-tracing
+bench-tracing: $(DEPS) build/libscalellm_cpu.so ## What timing a server's stages costs
+	$(BUN) bench/tracing-overhead.ts $(ARGS)
+
 .PHONY: bench-startup
 bench-startup: build ## Time from start to ready, and memory
 	$(BUN) bench/startup.ts

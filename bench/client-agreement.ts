@@ -1,8 +1,10 @@
 /**
- * Whether our benchmark client and an independent one, written with the `openai` package, measure the same: both drive
- * one endpoint with the same prompts and concurrency, turn by turn, and their figures are compared.
+ * Whether our benchmark client and an independent one, written with the `openai` package, measure the same: each in a
+ * process of its own, both drive one endpoint at the same time with equal loads, so that they meet the same server at the
+ * same moments, and their figures are compared.
  *
  *   bun bench/client-agreement.ts                 against a mock server in a process of its own
+ *   bun bench/client-agreement.ts --serve         against dist/scalellm with the bundled model
  *   bun bench/client-agreement.ts URL [MODEL]     against a real one without a key
  */
 import { parseArgs } from "node:util";
@@ -12,50 +14,73 @@ import { count, parseEndpoint } from "../src/bench/plan-bench.ts";
 import { threeDigits } from "../src/bench/report/format.ts";
 import { textTable } from "../src/bench/report/text-table.ts";
 import { type BenchPlan, runBench } from "../src/bench/run-bench.ts";
-import { quantileOfSorted, sortedCopy } from "../src/bench/stats/distribution.ts";
+import { type Comparison, compareSamples, type Sample } from "../src/bench/stats/compare.ts";
 import { summarize } from "../src/bench/stats/summary.ts";
 import { type Cell, describeLoad, type RequestRecord } from "../src/bench/types.ts";
+import type { Workload } from "../src/bench/workload/session.ts";
 import { syntheticWorkload } from "../src/bench/workload/synthetic.ts";
 import { calibrate, type PromptScale } from "../src/bench/workload/token-counter.ts";
 import { systemClock } from "../src/core/clock.ts";
+import { startScaleLlm } from "./server-process.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    concurrency: { type: "string", default: "8" },
-    requests: { type: "string", default: "64" },
+    /** Of each client. */
+    concurrency: { type: "string", default: "4" },
+    seconds: { type: "string", default: "15" },
     rounds: { type: "string", default: "9" },
-    tokens: { type: "string", default: "64" },
+    tokens: { type: "string", default: "32" },
+    serve: { type: "boolean", default: false },
   },
 });
 const concurrency = count("--concurrency", values.concurrency);
-const requests = count("--requests", values.requests);
+const durationMs = 1000 * count("--seconds", values.seconds);
 const rounds = count("--rounds", values.rounds);
 const tokens = count("--tokens", values.tokens);
 
-const workload = syntheticWorkload({
-  input: { kind: "fixed", tokens: 128 },
-  output: { kind: "fixed", tokens },
+const synthetic = syntheticWorkload({
+  input: { kind: "fixed", tokens: 64 },
+  // Spread: streams that ended together would start together again.
+  output: { kind: "uniform", min: Math.ceil(tokens / 2), max: tokens + Math.floor(tokens / 2) },
   sharedPrefixTokens: 0,
   prefixGroups: 1,
   turns: 1,
   seed: 1,
 });
+/** Of a round's two cells: prompts differ, so that neither client meets what the other left in a prefix cache; lengths do not. */
+const workload: Workload = {
+  ...synthetic,
+  session(cell, index, scale) {
+    const { content } = synthetic.session(cell, index, scale).turns[0]!;
+    const { maxTokens } = synthetic.session(cell >> 1, index, scale).turns[0]!;
+    return { index, turns: [{ content, maxTokens }] };
+  },
+};
 const load = { kind: "closed", concurrency } as const;
 
+/** What one client did in one round; prompts are those of the cell. */
+interface Turn {
+  records: RequestRecord[];
+  elapsedMs: number;
+}
+
+/** What the other client's process is told. */
+interface Order {
+  baseURL: string;
+  model: string;
+  scale: PromptScale;
+  cell: number;
+}
+
 /** The other client: the `openai` package's own streaming, timed where its user sees the text. */
-async function runOpenAi(
-  baseURL: string,
-  model: string,
-  scale: PromptScale,
-  cell: number,
-): Promise<[RequestRecord[], number]> {
+async function runOpenAi({ baseURL, model, scale, cell }: Order): Promise<Turn> {
   const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });
   const records: RequestRecord[] = [];
   let next = 0;
   const startMs = performance.now();
   const user = async (): Promise<void> => {
-    while (next < requests) {
+    while (performance.now() - startMs < durationMs) {
       const session = next++;
       const { content, maxTokens } = workload.session(cell, session, scale).turns[0]!;
       const sentMs = performance.now();
@@ -92,18 +117,19 @@ async function runOpenAi(
     }
   };
   await Promise.all(Array.from({ length: concurrency }, user));
-  return [records, performance.now() - startMs];
+  return { records, elapsedMs: performance.now() - startMs };
 }
 
-async function runOurs(url: string, model: string | undefined, cell: number): Promise<[RequestRecord[], number]> {
+/** `onStart` is called when the load begins, after probing and calibrating. */
+async function runOurs(url: string, model: string, cell: number, onStart: () => void): Promise<Turn> {
   const plan: BenchPlan = {
     endpoints: [{ ...parseEndpoint(url), model }],
     api: "chat",
     headers: { authorization: "Bearer none" },
     cells: [{ index: cell, load, ...describeLoad(load) } satisfies Cell],
     workload,
-    sessionsOf: () => requests,
-    durationMs: Number.POSITIVE_INFINITY,
+    sessionsOf: () => Number.MAX_SAFE_INTEGER,
+    durationMs,
     warmup: 0,
     rounds: 1,
     timeoutMs: 60_000,
@@ -114,75 +140,136 @@ async function runOurs(url: string, model: string | undefined, cell: number): Pr
     client: "",
     startedAt: "",
   };
-  const quiet = { onPrepare() {}, onProgress() {}, onSliceEnd() {} };
-  const results = await runBench(plan, quiet, systemClock, new AbortController().signal);
-  return [results.records, results.slices[0]!.elapsedMs];
+  const observer = { onPrepare() {}, onProgress() {}, onSliceEnd() {}, onSliceStart: async () => onStart() };
+  const results = await runBench(plan, observer, systemClock, new AbortController().signal);
+  return { records: results.records, elapsedMs: results.slices[0]!.elapsedMs };
 }
 
 /** Times like those of a small model on a CPU; below them the other client's own millisecond a request shows. */
 async function startMock(): Promise<{ url: string; stop: () => void }> {
   const child = Bun.spawn(
     [process.execPath, `${import.meta.dir}/mock-server.ts`, "--ttft-ms", "100", "--itl-ms", "10"],
-    {
-      stdout: "pipe",
-    },
+    { stdout: "pipe" },
   );
   const line = await child.stdout.getReader().read();
   return { url: new TextDecoder().decode(line.value).trim(), stop: () => child.kill() };
 }
 
-const mock = positionals[0] === undefined ? await startMock() : undefined;
-const url = positionals[0] ?? mock!.url;
-const baseURL = parseEndpoint(url).baseUrl.href;
-const model = positionals[1] ?? (await new OpenAI({ baseURL, apiKey: "none" }).models.list()).data[0]!.id;
-// The same prompts for both: ours calibrates their lengths at every run, and comes to the same scale.
-const api = new EndpointApi({ ...parseEndpoint(url), model }, "chat", {});
-await api.probe(true);
-const scale = await calibrate(api);
-
-type Figures = ReturnType<typeof summarize>;
-const FIGURES: ReadonlyArray<readonly [string, (figures: Figures) => number | undefined]> = [
-  ["TTFT mean, ms", (f) => f.ttftMs?.mean],
-  ["TTFT p50, ms", (f) => f.ttftMs?.p50],
-  ["ITL mean, ms", (f) => f.itlMs?.mean],
-  ["TPOT mean, ms", (f) => f.tpotMs?.mean],
-  ["E2E mean, ms", (f) => f.e2eMs?.mean],
-  ["output tok/s", (f) => f.outputTokensPerS],
-];
-const perRound: Array<{ ours: Figures; openai: Figures }> = [];
-for (let round = 0; round <= rounds; round++) {
-  const run = async (side: "ours" | "openai"): Promise<Figures> => {
-    // Prompts differ from turn to turn, so that no prefix cache helps the second.
-    const cell = 2 * round + (side === "ours" ? 0 : 1);
-    const [records, elapsedMs] =
-      side === "ours" ? await runOurs(url, model, cell) : await runOpenAi(baseURL, model, scale, cell);
-    return summarize(records, elapsedMs, undefined);
-  };
-  // Whoever goes first changes.
-  const ours = round % 2 === 0 ? await run("ours") : undefined;
-  const openai = await run("openai");
-  // The first round compiles the code of both.
-  if (round > 0) perRound.push({ ours: ours ?? (await run("ours")), openai });
+async function startOwn(): Promise<{ url: string; stop: () => void }> {
+  // A core is left for the clients: without one, the slower of them would wait for the server's threads.
+  const { url, child } = await startScaleLlm(["--threads", `${Math.max(1, navigator.hardwareConcurrency - 1)}`]);
+  return { url, stop: () => child.kill("SIGTERM") };
 }
-mock?.stop();
 
-const median = (values: readonly number[]): number => quantileOfSorted(sortedCopy(values), 0.5);
-const rows = FIGURES.map(([name, of]) => {
-  const side = (pick: (round: (typeof perRound)[number]) => Figures) =>
-    perRound.map((round) => of(pick(round)) ?? Number.NaN);
-  const [a, b] = [side((round) => round.ours), side((round) => round.openai)];
-  // A ratio within each round: the machine's drift hits both sides of it.
-  return { name, a: median(a), b: median(b), ratio: median(a.map((value, i) => value / b[i]!)) };
-});
-console.log(
-  `${rounds} rounds of ${requests} requests a side at concurrency ${concurrency}, ${tokens} tokens each, ${baseURL}; medians`,
-);
-console.log(
-  textTable(
-    ["", "ours", "openai", "ours / openai"],
-    rows.map(({ name, a, b, ratio }) => [name, threeDigits(a), threeDigits(b), ratio.toFixed(4)]),
-  ),
-);
-const worst = rows.reduce((most, row) => (Math.abs(row.ratio - 1) > Math.abs(most.ratio - 1) ? row : most));
-console.log(`largest difference: ${(Math.abs(worst.ratio - 1) * 100).toFixed(2)}% (${worst.name})`);
-process.exit(Math.abs(worst.ratio - 1) <= 0.03 ? 0 : 1);
+/** The other client's process: a turn for each order. */
+function startOther(): { run: (order: Order) => Promise<Turn>; stop: () => void } {
+  let finish: (turn: Turn) => void = () => {};
+  const child = Bun.spawn([process.execPath, import.meta.path, ...Bun.argv.slice(2)], {
+    env: { ...process.env, [OTHER]: "1" },
+    stdio: ["ignore", "inherit", "inherit"],
+    ipc: (turn: Turn) => finish(turn),
+  });
+  return {
+    run: (order) => {
+      child.send(order);
+      return new Promise((resolve) => {
+        finish = resolve;
+      });
+    },
+    stop: () => child.kill(),
+  };
+}
+
+const AGREEMENT = 0.03;
+const BOOTSTRAP_SEED = 1;
+/** More than a client has in a round. */
+const MOST_SESSIONS = 1_000_000;
+
+async function compare(): Promise<number> {
+  const started = positionals[0] !== undefined ? undefined : values.serve ? await startOwn() : await startMock();
+  const url = positionals[0] ?? started!.url;
+  const baseURL = parseEndpoint(url).baseUrl.href;
+  const model = positionals[1] ?? (await new OpenAI({ baseURL, apiKey: "none" }).models.list()).data[0]!.id;
+  // The same lengths for both: ours calibrates them at every run, and comes to the same scale.
+  const api = new EndpointApi({ ...parseEndpoint(url), model }, "chat", {});
+  await api.probe(true, () => {}, new AbortController().signal);
+  const scale = await calibrate(api);
+  const other = startOther();
+  const ours: Turn = { records: [], elapsedMs: 0 };
+  const openai: Turn = { records: [], elapsedMs: 0 };
+  const keep = (side: Turn, { records, elapsedMs }: Turn, round: number): void => {
+    for (const record of records) {
+      // All streams of both begin at once: who was a millisecond earlier is served first, and that says nothing of clients.
+      if (record.session < concurrency) continue;
+      side.records.push({ ...record, session: record.session + round * MOST_SESSIONS });
+    }
+    side.elapsedMs += elapsedMs;
+  };
+  for (let round = 0; round <= rounds; round++) {
+    const start = Promise.withResolvers<Turn>();
+    const own = await runOurs(url, model, 2 * round, () =>
+      start.resolve(other.run({ baseURL, model, scale, cell: 2 * round + 1 })),
+    );
+    const others = await start.promise;
+    // The first round compiles the code of both.
+    if (round === 0) continue;
+    keep(ours, own, round);
+    keep(openai, others, round);
+  }
+  other.stop();
+  started?.stop();
+  const sample = ({ records, elapsedMs }: Turn): Sample => {
+    const { outputTokensPerS } = summarize(records, elapsedMs, undefined);
+    return { records, outputTokensPerS, load };
+  };
+  const comparisons = compareSamples(sample(openai), sample(ours), BOOTSTRAP_SEED);
+  console.log(
+    `${rounds} rounds of ${durationMs / 1000} s, both clients at once with ${concurrency} streams each, ` +
+      `${tokens} tokens on average, ${baseURL}; ${ours.records.length} and ${openai.records.length} requests`,
+  );
+  console.log(
+    textTable(
+      ["", "ours", "openai", "ours / openai", "95%"],
+      comparisons.map(({ figure, unit, a, b, interval }) => [
+        `${figure}, ${unit}`,
+        threeDigits(b),
+        threeDigits(a),
+        (b / a).toFixed(4),
+        interval === undefined ? "-" : `${interval.low.toFixed(3)} .. ${interval.high.toFixed(3)}`,
+      ]),
+    ),
+  );
+  const apart = comparisons.filter(isApart).map(({ figure }) => figure);
+  const means = comparisons.filter(isMean);
+  const worst = means.reduce((most, mean) => (differenceOf(mean) > differenceOf(most) ? mean : most));
+  console.log(`largest difference of a mean: ${(differenceOf(worst) * 100).toFixed(2)}% (${worst.figure})`);
+  console.log(
+    apart.length === 0
+      ? `the clients agree within ${AGREEMENT * 100}%`
+      : `NOT WITHIN ${AGREEMENT * 100}%: ${apart.join(", ")}`,
+  );
+  return apart.length === 0 ? 0 : 1;
+}
+
+function isMean({ figure }: Comparison): boolean {
+  return figure.endsWith("mean") || figure === "throughput";
+}
+
+function differenceOf({ a, b }: Comparison): number {
+  return Math.abs(b / a - 1);
+}
+
+/**
+ * Means must be within the agreement. A quantile is as coarse as the steps of a server, where one request more or less may
+ * move it by a whole step: it disagrees when its interval lies outside.
+ */
+function isApart(comparison: Comparison): boolean {
+  if (isMean(comparison)) return !(differenceOf(comparison) <= AGREEMENT);
+  const { interval } = comparison;
+  return interval === undefined || interval.low > 1 + AGREEMENT || interval.high < 1 - AGREEMENT;
+}
+
+/** Set in the environment of the other client's process. */
+const OTHER = "CLIENT_AGREEMENT_OTHER";
+if (process.env[OTHER] === undefined) process.exit(await compare());
+else process.on("message", async (order: Order) => process.send!(await runOpenAi(order)));

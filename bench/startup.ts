@@ -1,9 +1,9 @@
 // How long `scalellm serve` takes from its start until /ready answers 200, and the memory it holds then and after a
 // request: `make bench-startup`. The file is in the page cache after the first, uncounted start.
 import { readFileSync } from "node:fs";
+import { startScaleLlm } from "./server-process.ts";
 
 const RUNS = Number(Bun.argv[2] ?? 7);
-const BINARY = "dist/scalellm";
 const MODEL_BYTES = Bun.file("models/SmolLM2-135M-Instruct.Q4_1.gguf").size;
 
 interface Start {
@@ -17,28 +17,9 @@ function rssMb(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1000;
 }
 
-async function freePort(): Promise<number> {
-  const server = Bun.serve({ port: 0, fetch: () => new Response() });
-  const port = server.port!;
-  await server.stop(true);
-  return port;
-}
-
 async function start(): Promise<Start> {
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
   const startedMs = performance.now();
-  const child = Bun.spawn(
-    [BINARY, "serve", "--no-supervise", "--no-grpc", "--port", String(port), "--kv-cache-memory", "64MiB"],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
-  while (child.exitCode === null) {
-    const ready = await fetch(`${url}/ready`)
-      .then((response) => response.ok)
-      .catch(() => false);
-    if (ready) break;
-    await Bun.sleep(5);
-  }
+  const { url, child } = await startScaleLlm(["--kv-cache-memory", "64MiB"]);
   const readyMs = performance.now() - startedMs;
   const rss = rssMb(child.pid);
   const answer = await fetch(`${url}/v1/completions`, {
@@ -62,7 +43,9 @@ function summary(values: number[]): string {
 await start();
 const starts: Start[] = [];
 for (let i = 0; i < RUNS; i++) starts.push(await start());
-console.log(`${RUNS} starts of ${BINARY} serve, bundled model (${(MODEL_BYTES / 1e6).toFixed(0)} MB), KV cache 64 MiB`);
+console.log(
+  `${RUNS} starts of dist/scalellm serve, bundled model (${(MODEL_BYTES / 1e6).toFixed(0)} MB), KV cache 64 MiB`,
+);
 console.log(`start to ready      ${summary(starts.map((s) => s.readyMs))} ms`);
 console.log(`RSS when ready      ${summary(starts.map((s) => s.rssMb))} MB`);
 console.log(`RSS after a request ${summary(starts.map((s) => s.rssAfterMb))} MB`);
