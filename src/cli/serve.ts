@@ -52,9 +52,12 @@ async function serve(settings: Settings): Promise<number> {
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
   try {
-    const model = await server.ready;
-    process.stdout.write(banner(settings, server, model, systemClock.nowMs() - startedMs));
-    if (isSupervisedChild()) reportToSupervisor(stop);
+    // A model may take minutes to come; a signal need not wait for it.
+    const model = await Promise.race([server.ready, ended]);
+    if (typeof model !== "number") {
+      process.stdout.write(banner(settings, server, model, systemClock.nowMs() - startedMs));
+      if (isSupervisedChild()) reportToSupervisor(stop);
+    }
   } catch (error) {
     await server.stop(false);
     throw error;

@@ -13,22 +13,24 @@ export function selfCommand(): string[] {
 
 /**
  * Runs `serve` in a child process and starts it again when it dies, since a device error or a segmentation fault ends a
- * process that nothing inside can save. A child that never became ready is not restarted: its error would repeat.
+ * process that nothing inside can save. Where the first was never ready, none is started again: its error would repeat.
  * Returns the exit code to end with.
  */
 export async function supervise(argv: readonly string[], clock: Clock, log: (line: string) => void): Promise<number> {
   let pauseMs = FIRST_PAUSE_MS;
+  const stop = Promise.withResolvers<void>();
   let stopping = false;
+  let wasReady = false;
   let child: Bun.Subprocess | undefined;
   // The child runs in a session of its own, so that Ctrl-C reaches it once, from here.
   const forward = (signal: NodeJS.Signals) => {
     stopping = true;
+    stop.resolve();
     child?.kill(signal);
   };
   process.on("SIGINT", forward);
   process.on("SIGTERM", forward);
   for (;;) {
-    let wasReady = false;
     const startedMs = clock.nowMs();
     child = Bun.spawn([...selfCommand(), "serve", ...argv], {
       env: supervisedEnvironment(),
@@ -43,8 +45,12 @@ export async function supervise(argv: readonly string[], clock: Clock, log: (lin
     if (clock.nowMs() - startedMs > HEALTHY_AFTER_MS) pauseMs = FIRST_PAUSE_MS;
     const how = child.signalCode ? `signal ${child.signalCode}` : `exit code ${code}`;
     log(`The server ended with ${how}; starting it again in ${pauseMs} ms.`);
-    await Bun.sleep(pauseMs);
-    if (stopping) return code;
+    const pause = Promise.withResolvers<void>();
+    const timer = setTimeout(pause.resolve, pauseMs);
+    await Promise.race([pause.promise, stop.promise]);
+    clearTimeout(timer);
+    // Asked to stop while nothing runs: that is done.
+    if (stopping) return 0;
     pauseMs = Math.min(pauseMs * 2, MOST_PAUSE_MS);
   }
 }

@@ -83,6 +83,42 @@ test("the supervisor brings a killed server back on the same port", async () => 
   expect(await server.stop()).toBe(0);
 });
 
+test("a signal between two starts of a server that dies ends the supervisor at once", async () => {
+  const server = await startBinary();
+  const child = async () => Number((await Bun.$`pgrep -P ${server.process.pid}`.nothrow().text()).trim());
+  // The second pause is 400 ms: time enough for a signal to come in it. The second child dies before it was ready.
+  const first = await child();
+  process.kill(first, "SIGKILL");
+  let second = 0;
+  while (second === 0 || second === first) second = await child();
+  process.kill(second, "SIGKILL");
+  while (!server.output().includes("again in 400 ms")) await Bun.sleep(1);
+  const startedMs = performance.now();
+  expect(await server.stop()).toBe(0);
+  expect(performance.now() - startedMs).toBeLessThan(300);
+});
+
+test("a signal while the model loads ends the server", async () => {
+  const asked = Promise.withResolvers<void>();
+  const hub = Bun.serve({
+    port: 0,
+    fetch() {
+      asked.resolve();
+      return new Promise<Response>(() => {});
+    },
+  });
+  const cache = mkdtempSync(join(tmpdir(), "scalellm-loading-"));
+  const server = Bun.spawn([BINARY, "serve", "org/model", "--port", "0", "--no-grpc"], {
+    env: { PATH: process.env.PATH ?? "", HOME: cache, HF_HOME: cache, HF_ENDPOINT: hub.url.href },
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  await asked.promise;
+  server.kill("SIGTERM");
+  expect(await server.exited).toBe(0);
+  await hub.stop(true);
+  rmSync(cache, { recursive: true });
+});
+
 test("an API key guards everything but /health and /ready", async () => {
   const server = await startBinary(["--api-key", "s3cret"]);
   try {
