@@ -28,16 +28,15 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
     ["ready in", `${(startMs / 1000).toFixed(2)} s`],
   ];
   const key = settings.apiKey.length > 0 ? " -H 'authorization: Bearer YOUR_KEY'" : "";
-  const body = JSON.stringify({
-    model: model.name,
-    messages: [{ role: "user", content: "Why is the sky blue?" }],
-    stream: true,
-  });
+  const { path, prompt } = model.hasChatTemplate
+    ? { path: "chat/completions", prompt: { messages: [{ role: "user", content: "Why is the sky blue?" }] } }
+    : { path: "completions", prompt: { prompt: "The sky is blue because", max_tokens: 64 } };
+  const body = JSON.stringify({ model: model.name, ...prompt, stream: true });
   return `${bold(`ScaleLLM ${VERSION}`)}
 ${rows.map(([name, value]) => `  ${name.padEnd(10)}${value}`).join("\n")}
 
 Try it:
-  curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json'${key} \\
+  curl -N ${server.url}/v1/${path} -H 'content-type: application/json'${key} \\
     -d '${body}'
 
 `;

@@ -26,6 +26,7 @@ export interface ReadyModel {
   readonly name: string;
   readonly architecture: string;
   readonly quantization: string;
+  readonly hasChatTemplate: boolean;
   readonly replica: LocalReplica;
 }
 
@@ -141,21 +142,29 @@ async function loadModel(
       hooks.onFatal?.(error);
     },
   });
-  hooks.onParts?.({ authentication, text: await text, replica, libraryPath });
+  const textService = await text;
+  hooks.onParts?.({ authentication, text: textService, replica, libraryPath });
   gateway.add(
     {
       name,
       createdS: systemClock.epochS(),
       maxModelLen: replica.engine.info.maxModelLen,
       vocabSize: opened.plan.spec.vocabSize,
-      text: await text,
+      text: textService,
       generationDefaults: opened.generationDefaults,
     },
     replica,
   );
   // What loading left behind (the vocabulary in several forms) is worth one pause before the first request.
   Bun.gc(true);
-  return { name, architecture: opened.plan.spec.architecture, quantization: opened.quantization, replica };
+  const { hasChatTemplate } = textService;
+  return {
+    name,
+    architecture: opened.plan.spec.architecture,
+    quantization: opened.quantization,
+    hasChatTemplate,
+    replica,
+  };
 }
 
 function backendConfig(settings: Settings, opened: OpenedModel, libraryPath: string): BackendConfig {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BINARY, MODEL_NAME, startBinary } from "./binary.ts";
@@ -132,6 +132,25 @@ test("an API key guards everything but /health and /ready", async () => {
   } finally {
     await server.stop();
   }
+});
+
+test("the curl line of the banner works, with and without a chat template", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "scalellm-base-model-"));
+  cpSync("test/fixtures/goldens/tiny-llama", folder, { recursive: true });
+  const config = JSON.parse(readFileSync(join(folder, "tokenizer_config.json"), "utf8"));
+  writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ ...config, chat_template: undefined }));
+  for (const [args, path] of [
+    [[], "/v1/chat/completions"],
+    [[folder], "/v1/completions"],
+  ] as const) {
+    const server = await startBinary(args);
+    const command = /curl .*\n.*'/.exec(server.output())![0];
+    expect(command).toContain(`${path} `);
+    const answer = await Bun.$`bash -c ${`${command} -sS --fail-with-body`}`.nothrow().text();
+    expect(answer).toContain("data: [DONE]");
+    await server.stop();
+  }
+  rmSync(folder, { recursive: true });
 });
 
 test("wrong usage says what to do and ends with 2", async () => {
