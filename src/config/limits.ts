@@ -2,6 +2,13 @@
 export const LIMITS = Object.freeze({
   /** A 128k-token prompt is about 0.5 MB of text; 8 MiB leaves room for escapes and long chats. */
   maxBodyBytes: 8 * 1024 * 1024,
+  /**
+   * A JSON body is parsed on the event loop, 8 MiB of it in 30 to 80 ms. So a server of short contexts takes less: a token
+   * is at most 7 bytes as an id, 5 as text; 128 are a batch of about 20 prompts of full length.
+   */
+  bodyBytesPerToken: 128,
+  /** But at least this: room for many short prompts, and for what a chat's JSON has around its texts. */
+  minMaxBodyBytes: 1024 * 1024,
   /** A request from its arrival to its last token; 0: as long as it takes, since a client that leaves ends it. */
   requestTimeoutMs: 0,
   /** Slow senders hold a socket and a buffer: headers and body must arrive within this. */

@@ -5,7 +5,7 @@ import { requestedModel } from "./requested-model.ts";
 
 /** POST /detokenize, as vLLM's: token ids to text, special tokens included. */
 export const detokenize: Endpoint = async ({ request }, { gateway, limits }) => {
-  const fields = new Fields(await readJsonObject(request, limits));
+  const fields = new Fields(await readJsonObject(request, { gateway, limits }));
   const model = requestedModel(fields, gateway);
   const tokens = fields.integers("tokens");
   if (tokens === undefined) throw fields.missing("tokens");

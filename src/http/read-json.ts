@@ -1,20 +1,24 @@
-import type { Limits } from "../config/limits.ts";
 import { ServeError } from "../core/errors.ts";
+import { maxJsonBytes } from "./body-limit.ts";
+import type { HttpDeps } from "./http-deps.ts";
 
 /**
  * Reads a request's body as a JSON object, whatever its content-type says (as OpenAI does). Throws ServeError:
- * payload_too_large beyond maxBodyBytes (known from content-length before a byte is read, where there is one),
+ * payload_too_large beyond maxJsonBytes (known from content-length before a byte is read, where there is one),
  * deadline_exceeded with reason body_timeout when it does not arrive within bodyDeadlineMs, invalid_argument for what is
  * no JSON object in UTF-8.
  */
-export async function readJsonObject(request: Request, limits: Limits): Promise<Record<string, unknown>> {
+export async function readJsonObject(
+  request: Request,
+  { gateway, limits }: Pick<HttpDeps, "gateway" | "limits">,
+): Promise<Record<string, unknown>> {
   const encoding = request.headers.get("content-encoding");
   if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
     throw new ServeError("invalid_argument", "A compressed request body is not supported.", {
       reason: "unsupported_content_encoding",
     });
   }
-  return parseObject(await readText(request, limits));
+  return parseObject(await readText(request, maxJsonBytes(gateway.models(), limits), limits.bodyDeadlineMs));
 }
 
 function parseObject(text: string): Record<string, unknown> {
@@ -31,19 +35,18 @@ function parseObject(text: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-async function readText(request: Request, limits: Limits): Promise<string> {
-  const tooLarge = () =>
-    new ServeError("payload_too_large", `The request body is larger than ${limits.maxBodyBytes} bytes.`);
-  if (Number(request.headers.get("content-length") ?? 0) > limits.maxBodyBytes) throw tooLarge();
+async function readText(request: Request, maxBytes: number, deadlineMs: number): Promise<string> {
+  const tooLarge = () => new ServeError("payload_too_large", `The request body is larger than ${maxBytes} bytes.`);
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
   if (request.body === null) return "";
   const reader = request.body.getReader();
   const expired = Promise.withResolvers<never>();
   // Nobody may be waiting when the time is up.
   expired.promise.catch(() => {});
   const timer = setTimeout(() => {
-    const message = `The request body did not arrive within ${limits.bodyDeadlineMs} ms.`;
+    const message = `The request body did not arrive within ${deadlineMs} ms.`;
     expired.reject(new ServeError("deadline_exceeded", message, { reason: "body_timeout" }));
-  }, limits.bodyDeadlineMs);
+  }, deadlineMs);
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";
   let received = 0;
@@ -52,7 +55,7 @@ async function readText(request: Request, limits: Limits): Promise<string> {
       const { done, value } = await Promise.race([reader.read(), expired.promise]);
       if (done) return text + decoder.decode();
       received += value.length;
-      if (received > limits.maxBodyBytes) throw tooLarge();
+      if (received > maxBytes) throw tooLarge();
       text += decoder.decode(value, { stream: true });
     }
   } catch (error) {

@@ -6,7 +6,7 @@ import { requestedModel } from "./requested-model.ts";
 
 /** POST /tokenize, as vLLM's: a prompt or messages to token ids. */
 export const tokenize: Endpoint = async (context, { gateway, limits }) => {
-  const fields = new Fields(await readJsonObject(context.request, limits));
+  const fields = new Fields(await readJsonObject(context.request, { gateway, limits }));
   const model = requestedModel(fields, gateway);
   const prompt = fields.string("prompt");
   const addSpecialTokens = fields.boolean("add_special_tokens");

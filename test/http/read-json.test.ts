@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { LIMITS } from "../../src/config/limits.ts";
+import { maxJsonBytes } from "../../src/http/body-limit.ts";
 import { RawClient } from "./raw-client.ts";
 import { errorOf, MODEL, TestServer } from "./test-server.ts";
 
@@ -79,4 +81,23 @@ test("a client that goes away in the middle of its body leaves nothing behind", 
   client.destroy();
   await server.lifecycle.idle();
   expect(server.log.at(-1)).toMatchObject({ status: 499, route: "/v1/completions" });
+});
+
+test("the bound on a body follows the longest context served, within bounds of its own", async () => {
+  const bound = (...contexts: number[]) =>
+    maxJsonBytes(
+      contexts.map((maxModelLen) => ({ maxModelLen })),
+      LIMITS,
+    );
+  expect(bound()).toBe(2 ** 20);
+  expect(bound(512)).toBe(2 ** 20);
+  expect(bound(512, 16_384)).toBe(2 ** 21);
+  expect(bound(1_000_000)).toBe(2 ** 23);
+  await using server = new TestServer({ maxModelLen: 100, limits: { minMaxBodyBytes: 1000, bodyBytesPerToken: 20 } });
+  for (const [chars, status] of [
+    [1900, 400],
+    [2100, 413],
+  ] as const) {
+    expect((await server.post("/v1/completions", { ...BODY, prompt: "a".repeat(chars) })).status).toBe(status);
+  }
 });

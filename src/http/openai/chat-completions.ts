@@ -40,7 +40,7 @@ export const chatCompletions: Endpoint = async (context, deps) => {
 const PARAMS = { prompt: "messages", logprobs: "top_logprobs" };
 
 async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<ChatRequest> {
-  const fields = new Fields(await readJsonObject(context.request, deps.limits));
+  const fields = new Fields(await readJsonObject(context.request, deps));
   const model = requestedModel(fields, deps.gateway);
   const messages = decodeMessages(fields, deps.limits);
   refuseUnsupported(fields);

@@ -34,7 +34,7 @@ export interface CompletionsRequest extends StreamOptions {
 
 /** Reads, tokenises and checks a completions request. Throws ServeError. */
 export async function decodeCompletions(context: RequestContext, deps: HttpDeps): Promise<CompletionsRequest> {
-  const fields = new Fields(await readJsonObject(context.request, deps.limits));
+  const fields = new Fields(await readJsonObject(context.request, deps));
   const model = requestedModel(fields, deps.gateway);
   const prompts = decodePrompts(fields, deps.limits);
   refuseUnsupported(fields);
