@@ -4,11 +4,16 @@ import type { Endpoint } from "./request-handler.ts";
 import { requestedModel } from "./requested-model.ts";
 
 /** POST /detokenize, as vLLM's: token ids to text, special tokens included. */
-export const detokenize: Endpoint = async ({ request }, { gateway, limits }) => {
-  const fields = new Fields(await readJsonObject(request, { gateway, limits }));
-  const model = requestedModel(fields, gateway);
+export const detokenize: Endpoint = async ({ request }, deps) => {
+  const fields = new Fields(await readJsonObject(request, deps));
+  const model = requestedModel(fields, deps.gateway);
   const tokens = fields.integers("tokens");
   if (tokens === undefined) throw fields.missing("tokens");
+  // Decoding runs on the event loop, so its length is bounded; no output of this model is longer.
+  if (tokens.length > model.maxModelLen) {
+    const message = `At most ${model.maxModelLen} token ids are allowed.`;
+    throw invalidField("tokens", message, "context_length_exceeded");
+  }
   const unknown = tokens.findIndex((id) => id < 0 || id >= model.vocabSize);
   if (unknown !== -1) {
     const message = `Token id ${tokens[unknown]} is not in the vocabulary (0..${model.vocabSize - 1}).`;

@@ -43,4 +43,5 @@ test("what is wrong is named", async () => {
   expect(await paramOf("/detokenize", {})).toBe("tokens");
   expect(await paramOf("/detokenize", { tokens: [65, "a"] })).toBe("tokens[1]");
   expect(await paramOf("/detokenize", { tokens: [65, 258] })).toBe("tokens[1]");
+  expect(await paramOf("/detokenize", { tokens: Array(257).fill(65) })).toBe("tokens");
 });
