@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { count } from "../src/bench/plan-bench.ts";
 import { textTable } from "../src/bench/report/text-table.ts";
 import { type BenchPlan, runBench } from "../src/bench/run-bench.ts";
-import { quantileOfSorted, sortedCopy } from "../src/bench/stats/distribution.ts";
+import { mean, quantileOfSorted, sortedCopy } from "../src/bench/stats/distribution.ts";
 import { makeRng } from "../src/bench/stats/rng.ts";
 import { summarize } from "../src/bench/stats/summary.ts";
 import { describeLoad } from "../src/bench/types.ts";
@@ -20,9 +20,9 @@ import { systemClock } from "../src/core/clock.ts";
 
 const { values } = parseArgs({
   options: {
-    concurrency: { type: "string", default: "8" },
-    requests: { type: "string", default: "16" },
-    pairs: { type: "string", default: "24" },
+    concurrency: { type: "string", default: "4" },
+    requests: { type: "string", default: "4" },
+    pairs: { type: "string", default: "160" },
   },
 });
 const concurrency = count("--concurrency", values.concurrency);
@@ -33,7 +33,8 @@ const LIMIT = 0.02;
 const WARMUP_PAIRS = 2;
 
 let parts: ServerParts | undefined;
-const server = await startPrivateServer(loadSettings([]).settings, {
+// One thread computes: where two do, CPU time holds what one of them spins for the other, which hangs on the neighbours.
+const server = await startPrivateServer(loadSettings(["--threads", "1"]).settings, {
   onParts: (loaded) => {
     parts = loaded;
   },
@@ -57,8 +58,8 @@ const plan: BenchPlan = {
   headers: { authorization: `Bearer ${server.apiKey}` },
   cells: [{ index: 0, load, ...describeLoad(load) }],
   workload: syntheticWorkload({
-    input: { kind: "fixed", tokens: 64 },
-    output: { kind: "fixed", tokens: 64 },
+    input: { kind: "fixed", tokens: 32 },
+    output: { kind: "fixed", tokens: 32 },
     sharedPrefixTokens: 0,
     prefixGroups: 1,
     turns: 1,
@@ -101,6 +102,12 @@ await recorder.enable(0);
 await server.stop();
 
 const median = (sample: readonly number[]): number => quantileOfSorted(sortedCopy(sample), 0.5);
+/** Of the middle half: what else runs here disturbs single turns, and that is not to count. */
+const middleMean = (sample: readonly number[]): number => {
+  const sorted = sortedCopy(sample);
+  const cut = Math.floor(sorted.length / 4);
+  return mean(sorted.subarray(cut, sorted.length - cut));
+};
 const kept = turns.slice(2 * WARMUP_PAIRS);
 const rng = makeRng(1);
 const RESAMPLES = 2000;
@@ -112,17 +119,20 @@ const rows = (["cpuUsPerToken", "tpotMs"] as const).map((key) => {
     const [off, on] = isTimed(i) ? [b, a] : [a, b];
     ratios.push(on[key] / off[key]);
   }
-  const resampled = Array.from({ length: RESAMPLES }, () =>
-    median(ratios.map(() => ratios[rng.integer(ratios.length)]!)),
-  );
-  const at = (q: number): string => quantileOfSorted(sortedCopy(resampled), q).toFixed(4);
-  if (key === "cpuUsPerToken") cost = median(ratios) - 1;
+  const redraw = (): number => middleMean(ratios.map(() => ratios[rng.integer(ratios.length)]!));
+  const resampled = sortedCopy(Array.from({ length: RESAMPLES }, redraw));
+  const at = (q: number): string => quantileOfSorted(resampled, q).toFixed(4);
+  const ratio = middleMean(ratios);
+  if (key === "cpuUsPerToken") cost = ratio - 1;
   const side = (timed: boolean): string =>
-    median(kept.filter((_, i) => isTimed(i) === timed).map((t) => t[key])).toFixed(2);
+    median(kept.filter((_, i) => isTimed(i) === timed).map((turn) => turn[key])).toFixed(2);
   const name = key === "tpotMs" ? "TPOT, ms" : "CPU a token, us";
-  return [name, side(false), side(true), median(ratios).toFixed(4), `${at(0.025)} .. ${at(0.975)}`];
+  return [name, side(false), side(true), ratio.toFixed(4), `${at(0.025)} .. ${at(0.975)}`];
 });
-console.log(`${pairs} pairs of ${requests} requests at concurrency ${concurrency}; medians; CPU of the whole process`);
+console.log(
+  `${pairs} pairs of ${requests} requests at concurrency ${concurrency}; CPU of the whole process; medians, and the mean of ` +
+    "the middle half of the ratios",
+);
 console.log(textTable(["", "off", "on", "on / off", "95%"], rows));
 console.log(`timing costs ${(cost * 100).toFixed(2)}% of CPU time; at most ${LIMIT * 100}% are allowed`);
 process.exit(cost <= LIMIT ? 0 : 1);
