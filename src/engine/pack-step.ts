@@ -60,8 +60,8 @@ export class StepPacker {
       }
       const numBlocks = blocks.blocksFor(start + count);
       const row = tables + i * stride;
-      for (let b = 0; b < numBlocks; b++) out[row + b] = table[b]!;
-      for (let b = numBlocks; b < stride; b++) out[row + b] = 0;
+      // Entries past the context are not read, so what the last step left there may stay.
+      copyWords(table, numBlocks, out, row);
 
       const first = t - count;
       for (let j = 0; j < plan.scoreRows[i]!; j++, r++) {
@@ -95,4 +95,9 @@ export class StepPacker {
     }
     return most;
   }
+}
+
+/** A loop of its own, since set() needs a subarray(), an object that the garbage collector has to look after. */
+function copyWords(from: Int32Array, count: number, to: Int32Array, at: number): void {
+  for (let i = 0; i < count; i++) to[at + i] = from[i]!;
 }

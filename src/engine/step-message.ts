@@ -74,6 +74,17 @@ export function bitsFloat(bits: number): number {
   return scratch[0]!;
 }
 
+const POSTED_AT = 2 * STATS.indexOf("postedMs");
+const double = new Float64Array(1);
+const doubleWords = new Int32Array(double.buffer);
+
+/** The one statistic that is of use with every message. */
+export function readPostedMs(message: Int32Array): number {
+  doubleWords[0] = message[POSTED_AT]!;
+  doubleWords[1] = message[POSTED_AT + 1]!;
+  return double[0]!;
+}
+
 export function readStats(message: Int32Array, into: EngineStats): void {
   const values = new Float64Array(message.buffer, message.byteOffset, STATS.length);
   for (let i = 0; i < STATS.length; i++) into[STATS[i]!] = values[i]!;

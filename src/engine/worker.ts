@@ -9,6 +9,9 @@ import { openBackend } from "./open-backend.ts";
 /** The engine Worker's entry point: opens the backend, then computes until it is told to close. */
 declare const self: Worker;
 
+/** A shorter sleep than this before a step is decided costs more, in two switches of thread, than it may bring. */
+const MIN_SLEEP_MS = 1;
+
 const post = (message: FromEngine) => self.postMessage(message);
 
 self.onmessage = (event: MessageEvent<InitEngine>) => {
@@ -51,7 +54,7 @@ function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>): voi
   let busy = false;
   for (;;) {
     const patienceMs = busy ? engine.decideByMs - systemClock.nowMs() : Number.POSITIVE_INFINITY;
-    const message = mailbox.wait(patienceMs);
+    const message = mailbox.wait(patienceMs < MIN_SLEEP_MS ? 0 : patienceMs);
     switch (message?.type) {
       case "add":
         engine.add(message);

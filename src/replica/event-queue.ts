@@ -11,7 +11,14 @@ export class EventQueue implements AsyncIterator<GenerateEvent, undefined> {
   /** By choice: the delta that waits in #events. */
   readonly #deltas = new Map<number, Extract<GenerateEvent, { type: "text-delta" }>>();
   readonly #onReturn: () => void;
-  #reader: PromiseWithResolvers<Result> | undefined;
+  #resolve: ((result: Result) => void) | undefined;
+  #reject: (error: Error) => void = () => {};
+  #waiting: Promise<Result> | undefined;
+  /** Made once: a token's promise costs no closure and no object beside it. */
+  readonly #listen = (resolve: (result: Result) => void, reject: (error: Error) => void) => {
+    this.#resolve = resolve;
+    this.#reject = reject;
+  };
   #ended = false;
   #error: Error | undefined;
 
@@ -22,9 +29,9 @@ export class EventQueue implements AsyncIterator<GenerateEvent, undefined> {
 
   push(event: GenerateEvent): void {
     if (this.#ended) return;
-    if (this.#reader) {
-      this.#reader.resolve({ done: false, value: event });
-      this.#reader = undefined;
+    if (this.#resolve) {
+      this.#resolve({ done: false, value: event });
+      this.#resolve = undefined;
       return;
     }
     if (event.type === "text-delta") {
@@ -45,16 +52,16 @@ export class EventQueue implements AsyncIterator<GenerateEvent, undefined> {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
-    if (!this.#reader) return;
-    if (error) this.#reader.reject(error);
-    else this.#reader.resolve({ done: true, value: undefined });
+    if (!this.#resolve) return;
+    if (error) this.#reject(error);
+    else this.#resolve({ done: true, value: undefined });
     this.#error = undefined;
-    this.#reader = undefined;
+    this.#resolve = undefined;
   }
 
   next(): Promise<Result> {
-    const event = this.#events.shift();
-    if (event) {
+    if (this.#events.length > 0) {
+      const event = this.#events.shift()!;
       if (event.type === "text-delta") this.#deltas.delete(event.index);
       return Promise.resolve({ done: false, value: event });
     }
@@ -63,8 +70,8 @@ export class EventQueue implements AsyncIterator<GenerateEvent, undefined> {
       this.#error = undefined;
       return error ? Promise.reject(error) : Promise.resolve({ done: true, value: undefined });
     }
-    this.#reader ??= Promise.withResolvers<Result>();
-    return this.#reader.promise;
+    if (!this.#resolve) this.#waiting = new Promise(this.#listen);
+    return this.#waiting!;
   }
 
   return(): Promise<Result> {

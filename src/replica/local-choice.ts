@@ -1,20 +1,10 @@
-import type { FinishReason, GenerateRequest, TokenLogprob } from "../core/generate.ts";
+import type { FinishReason, GenerateEvent, GenerateRequest, TokenLogprob } from "../core/generate.ts";
 import type { SamplingParams } from "../core/sampling-params.ts";
 import { FINISH } from "../engine/step-message.ts";
 import { TextAssembler } from "../text/text-assembler.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
-/** What tokens turned into. */
-export interface ChoiceDelta {
-  text: string;
-  tokenIds: number[];
-  logprobs: TokenLogprob[] | undefined;
-  /** Set when the choice has ended. */
-  finishReason: FinishReason | undefined;
-  stopReason: string | number | undefined;
-  /** The text ended it while the engine goes on: it has to be told. */
-  stoppedByText: boolean;
-}
+type TextDelta = Extract<GenerateEvent, { type: "text-delta" }>;
 
 /** One choice of a request: its text, and every token it has, so that it can go on from them elsewhere. */
 export class LocalChoice {
@@ -23,6 +13,9 @@ export class LocalChoice {
   readonly index: number;
   readonly outputTokenIds: number[] = [];
   ended = false;
+  /** Set where the engine or its text ended it. */
+  finishReason: FinishReason | undefined;
+  stopReason: string | number | undefined;
   readonly #assembler: TextAssembler;
   readonly #sampling: SamplingParams;
   readonly #eosTokenIds: readonly number[];
@@ -45,33 +38,26 @@ export class LocalChoice {
     this.#assembler.restore(tokenIds);
   }
 
-  /** `finish`: a FINISH of the engine's. */
-  push(tokenIds: number[], logprobs: TokenLogprob[] | undefined, finish: number): ChoiceDelta {
+  /** What tokens turned into. `finish`: a FINISH of the engine's. */
+  push(tokenIds: number[], logprobs: TokenLogprob[] | undefined, finish: number): TextDelta {
+    const assembler = this.#assembler;
     // The text of a token that ends the choice is not part of it, unless asked for.
     const hidesLast = finish === FINISH.stop && tokenIds.length > 0 && !this.#sampling.includeStopStrInOutput;
-    const shown = hidesLast ? tokenIds.slice(0, -1) : tokenIds;
-    const { text, stop, used } = this.#assembler.push(shown);
-    const delta: ChoiceDelta = {
-      text,
-      tokenIds,
-      logprobs,
-      finishReason: undefined,
-      stopReason: undefined,
-      stoppedByText: false,
-    };
+    const text = assembler.push(tokenIds, hidesLast ? tokenIds.length - 1 : tokenIds.length);
+    const delta: TextDelta = { type: "text-delta", index: this.index, text, tokenIds, logprobs };
+    const { stop } = assembler;
     if (stop !== undefined) {
-      delta.tokenIds = tokenIds.slice(0, used);
-      delta.logprobs = logprobs?.slice(0, used);
-      delta.finishReason = "stop";
-      delta.stopReason = stop;
-      delta.stoppedByText = finish === FINISH.none;
+      delta.tokenIds = tokenIds.slice(0, assembler.used);
+      delta.logprobs = logprobs?.slice(0, assembler.used);
+      this.finishReason = "stop";
+      this.stopReason = stop;
     } else if (finish !== FINISH.none) {
-      delta.text += this.#assembler.flush();
-      delta.finishReason = finish === FINISH.stop ? "stop" : "length";
+      delta.text += assembler.flush();
+      this.finishReason = finish === FINISH.stop ? "stop" : "length";
     }
     for (const id of delta.tokenIds) this.outputTokenIds.push(id);
     // A stream moved here already complete ends on a token it had before.
-    if (finish === FINISH.stop && stop === undefined) delta.stopReason = this.#stopToken();
+    if (finish === FINISH.stop && stop === undefined) this.stopReason = this.#stopToken();
     return delta;
   }
 

@@ -2,6 +2,7 @@ import type { ServeError } from "../core/errors.ts";
 import type { GenerateRequest, StageTimings, TokenLogprob } from "../core/generate.ts";
 import type { AddChoice } from "../engine/messages.ts";
 import type { EngineSampling } from "../engine/sequence.ts";
+import { FINISH } from "../engine/step-message.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { EventQueue } from "./event-queue.ts";
 import { LocalChoice } from "./local-choice.ts";
@@ -84,23 +85,15 @@ export class LocalRequest {
     this.crashes = 0;
     if (this.#timings.firstTokenMs === this.#timings.arrivedMs) this.#timings.firstTokenMs = nowMs;
     const delta = choice.push(tokenIds, logprobs, finish);
-    if (delta.tokenIds.length > 0 || delta.text !== "") {
-      this.events.push({
-        type: "text-delta",
-        index: choice.index,
-        text: delta.text,
-        tokenIds: delta.tokenIds,
-        logprobs: delta.logprobs,
-      });
-    }
-    if (delta.finishReason !== undefined) {
+    if (delta.tokenIds.length > 0 || delta.text !== "") this.events.push(delta);
+    if (choice.finishReason !== undefined) {
       choice.ended = true;
       this.#live--;
       this.events.push({
         type: "end",
         index: choice.index,
-        finishReason: delta.finishReason,
-        stopReason: delta.stopReason,
+        finishReason: choice.finishReason,
+        stopReason: choice.stopReason,
         usage: {
           promptTokens: this.request.promptTokenIds.length,
           completionTokens: choice.outputTokenIds.length,
@@ -110,7 +103,7 @@ export class LocalRequest {
       });
       if (this.#live === 0) this.events.end();
     }
-    return delta.stoppedByText;
+    return choice.ended && finish === FINISH.none;
   }
 
   /** Ends the stream with an error. */

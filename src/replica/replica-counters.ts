@@ -1,4 +1,4 @@
-import { type EngineStats, emptyStats, readStats } from "../engine/step-message.ts";
+import { type EngineStats, emptyStats, readPostedMs, readStats } from "../engine/step-message.ts";
 
 /** What starts from zero in a new Worker and must not go back for whoever watches. */
 const COUNTERS = [
@@ -25,16 +25,19 @@ export class ReplicaCounters {
   messageMs = 0;
   readonly #current = emptyStats();
   readonly #past = emptyStats();
+  /** The last step message, until someone asks what it says. */
+  #unread: Int32Array | undefined;
 
   /** `nowMs` is on the clock of the engine's thread. */
   update(message: Int32Array, nowMs: number): void {
-    readStats(message, this.#current);
+    this.#unread = message;
     this.messages++;
-    this.messageMs += nowMs - this.#current.postedMs;
+    this.messageMs += nowMs - readPostedMs(message);
   }
 
   /** The Worker is gone. */
   restart(): void {
+    this.#read();
     for (const name of COUNTERS) this.#past[name] += this.#current[name];
     Object.assign(this.#current, emptyStats(), { kvBlocksTotal: this.#current.kvBlocksTotal });
   }
@@ -44,8 +47,14 @@ export class ReplicaCounters {
   }
 
   total(): EngineStats {
+    this.#read();
     const total = { ...this.#current };
     for (const name of COUNTERS) total[name] += this.#past[name];
     return total;
+  }
+
+  #read(): void {
+    if (this.#unread) readStats(this.#unread, this.#current);
+    this.#unread = undefined;
   }
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { BpeTextEncoder } from "./bpe-text-encoder.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import type { TokenizerDefinition } from "./tokenizer-definition.ts";
@@ -12,6 +13,8 @@ export class BpeTokenizer implements Tokenizer {
   readonly leadingSpacesStripped: number;
   readonly #definition: TokenizerDefinition;
   readonly #encoder: BpeTextEncoder;
+  /** By id, made when first asked for; null: not whole characters. One string serves every stream that says it. */
+  readonly #texts: (string | null | undefined)[];
 
   constructor(definition: TokenizerDefinition, eosTokenIds: readonly number[]) {
     this.vocabSize = definition.special.length;
@@ -20,6 +23,7 @@ export class BpeTokenizer implements Tokenizer {
     this.leadingSpacesStripped = definition.leadingSpacesStripped;
     this.#definition = definition;
     this.#encoder = new BpeTextEncoder(definition.encoder);
+    this.#texts = new Array(this.vocabSize).fill(undefined);
   }
 
   encode(text: string, addSpecialTokens: boolean): Int32Array {
@@ -34,7 +38,7 @@ export class BpeTokenizer implements Tokenizer {
     const bytes = Buffer.concat(kept);
     let from = 0;
     while (from < this.leadingSpacesStripped && bytes[from] === SPACE) from++;
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(from));
+    return decodeUtf8(bytes.subarray(from));
   }
 
   tokenBytes(id: number): Uint8Array {
@@ -42,7 +46,21 @@ export class BpeTokenizer implements Tokenizer {
     return id >= 0 && id < this.vocabSize ? bytes.subarray(offsets[id]!, offsets[id + 1]!) : NO_BYTES;
   }
 
+  tokenText(id: number): string | undefined {
+    let text = this.#texts[id];
+    if (text === undefined) {
+      const bytes = this.tokenBytes(id);
+      text = isUtf8(bytes) ? decodeUtf8(bytes) : null;
+      if (id >= 0 && id < this.vocabSize) this.#texts[id] = text;
+    }
+    return text ?? undefined;
+  }
+
   isSpecial(id: number): boolean {
     return this.#definition.special[id] === 1;
   }
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }

@@ -52,9 +52,9 @@ export class StopMatcher {
   }
 
   /** The text that may be let through now. After a stop has been found, nothing more is. */
-  push(text: string): { text: string; stop: string | undefined } {
-    if (this.#stop !== undefined) return { text: "", stop: this.#stop };
-    if (this.#patterns.length === 0) return { text, stop: undefined };
+  push(text: string): string {
+    if (this.#stop !== undefined) return "";
+    if (this.#patterns.length === 0) return text;
     const all = this.#held + text;
     let i = this.#held.length;
     if (i === 0) while (i < all.length && this.#begins[all.charCodeAt(i) & 255] === 0) i++;
@@ -68,13 +68,13 @@ export class StopMatcher {
         this.#stop = found;
         this.#held = "";
         const end = i + 1;
-        return { text: all.slice(0, this.#includeStop ? end : end - found.length), stop: found };
+        return all.slice(0, this.#includeStop ? end : end - found.length);
       }
     }
     let possible = 0;
     for (const pattern of this.#patterns) possible = Math.max(possible, pattern.matched);
     this.#held = all.slice(all.length - possible);
-    return { text: all.slice(0, all.length - possible), stop: undefined };
+    return all.slice(0, all.length - possible);
   }
 
   /** The text held back, when no more comes: the stop string it began was never finished. */

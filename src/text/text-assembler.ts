@@ -17,23 +17,27 @@ export interface TextAssemblerOptions {
 export class TextAssembler {
   readonly #detokenizer: Detokenizer;
   readonly #matcher: StopMatcher;
+  /** How many tokens of the last push belong to the output: fewer than given only where a stop string came before the last. */
+  used = 0;
 
   constructor(tokenizer: Tokenizer, options: TextAssemblerOptions) {
     this.#detokenizer = new Detokenizer(tokenizer, options.skipSpecialTokens, options.continuesText);
     this.#matcher = new StopMatcher(options.stop, options.includeStopStrInOutput);
   }
 
-  /**
-   * text: what may be sent now. stop: the stop string that ended the text, from the push that found it on.
-   * used: how many of the tokens belong to the output; fewer than given only where a stop string came before the last.
-   */
-  push(tokenIds: ArrayLike<number>): { text: string; stop: string | undefined; used: number } {
+  /** The stop string that ended the text, once there is one. */
+  get stop(): string | undefined {
+    return this.#matcher.stop;
+  }
+
+  /** The text that may be sent now, of the first `count` tokens. */
+  push(tokenIds: ArrayLike<number>, count = tokenIds.length): string {
     let text = "";
-    for (let i = 0; i < tokenIds.length; i++) {
-      if (this.#matcher.stop !== undefined) return { text, stop: this.#matcher.stop, used: i };
-      text += this.#matcher.push(this.#detokenizer.push(tokenIds[i]!)).text;
+    this.used = 0;
+    while (this.used < count && this.#matcher.stop === undefined) {
+      text += this.#matcher.push(this.#detokenizer.push(tokenIds[this.used++]!));
     }
-    return { text, stop: this.#matcher.stop, used: tokenIds.length };
+    return text;
   }
 
   /** Takes the tokens of a stream begun elsewhere, whose text was already sent there; what was held back stays so. */
@@ -46,7 +50,6 @@ export class TextAssembler {
    * Empty after a stop string.
    */
   flush(): string {
-    const { text } = this.#matcher.push(this.#detokenizer.flush());
-    return text + this.#matcher.flush();
+    return this.#matcher.push(this.#detokenizer.flush()) + this.#matcher.flush();
   }
 }

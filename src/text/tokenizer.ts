@@ -21,5 +21,7 @@ export interface Tokenizer {
    * Shared storage: do not write to it.
    */
   tokenBytes(id: number): Uint8Array;
+  /** The text of a token that is whole characters by itself; undefined where it has part of one, or bytes that are no UTF-8. */
+  tokenText(id: number): string | undefined;
   isSpecial(id: number): boolean;
 }

@@ -18,6 +18,7 @@ const textService: TextService = {
     encode: (text, bos) => Int32Array.from([...(bos ? [1] : []), ...Array.from(text, (c) => c.charCodeAt(0))]),
     decode: (ids, skip) => String.fromCharCode(...Array.from(ids).filter((id) => !skip || id > 2)),
     tokenBytes: (id) => Uint8Array.of(id),
+    tokenText: (id) => (id < 128 ? String.fromCharCode(id) : undefined),
     isSpecial: (id) => id <= 2,
   },
   hasChatTemplate: true,

@@ -25,6 +25,7 @@ export const byteTokenizer: Tokenizer = {
     if (id < 256) return Uint8Array.of(id);
     return id in SPECIALS ? new TextEncoder().encode(SPECIALS[id]) : NOTHING;
   },
+  tokenText: (id) => (id < 256 ? (id < 128 ? String.fromCharCode(id) : undefined) : (SPECIALS[id] ?? "")),
   isSpecial: (id) => id in SPECIALS,
 };
 

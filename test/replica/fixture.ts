@@ -25,6 +25,7 @@ export const wordTokenizer: Tokenizer = {
       .map((id) => `${id} `)
       .join(""),
   tokenBytes: (id) => BYTES[id]!,
+  tokenText: (id) => `${id} `,
   isSpecial: (id) => id === EOS,
 };
 

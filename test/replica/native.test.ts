@@ -11,8 +11,7 @@ import { collect, failureOf, makeRequest, never, wordTokenizer } from "./fixture
 /** A replica over a real checkpoint, tiny, in a Worker. */
 async function startNative(onNotice: (message: string) => void = () => {}): Promise<LocalReplica> {
   const model = openModel(join(import.meta.dir, "../fixtures/goldens/tiny-llama"));
-  const bytes = new TextEncoder().encode("x");
-  const tokenizer: Tokenizer = { ...wordTokenizer, eosTokenIds: [], tokenBytes: () => bytes, isSpecial: () => false };
+  const tokenizer: Tokenizer = { ...wordTokenizer, eosTokenIds: [], tokenText: () => "x", isSpecial: () => false };
   return LocalReplica.start({
     name: "tiny-llama",
     backend: {
