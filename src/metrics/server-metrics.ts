@@ -16,6 +16,20 @@ export interface ReplicaSample {
   readonly cachedTokens: number;
   readonly outputTokens: number;
   readonly preemptions: number;
+  /** Where the engine is in this process. */
+  readonly engine?: EngineSample;
+}
+
+/** Counts and times in ms since start. */
+export interface EngineSample {
+  readonly steps: number;
+  readonly stepMs: number;
+  readonly gapMs: number;
+  readonly scheduleMs: number;
+  readonly faults: number;
+  readonly computedTokens: number;
+  readonly draftTokens: number;
+  readonly acceptedDraftTokens: number;
 }
 
 const MODEL = ["model_name"] as const;
@@ -85,6 +99,28 @@ export class ServerMetrics {
       (s) => s.cachedTokens,
     );
     this.accumulated("generation_tokens_total", "Output tokens.", samples, (s) => s.outputTokens);
+    this.watchEngines(samples);
+  }
+
+  private watchEngines(samples: () => readonly ReplicaSample[]): void {
+    const engine = (name: string, help: string, value: (e: EngineSample) => number) =>
+      this.accumulated(name, help, samples, (s) => (s.engine ? value(s.engine) : undefined));
+    engine("engine_steps_total", "Steps computed.", (e) => e.steps);
+    engine("engine_step_seconds_total", "Time that steps took.", (e) => e.stepMs / 1000);
+    engine(
+      "engine_step_gap_seconds_total",
+      "Time from a step's end to the submission of the next while there was work and none was in flight.",
+      (e) => e.gapMs / 1000,
+    );
+    engine(
+      "engine_schedule_seconds_total",
+      "Time spent to decide, pack and commit steps; beside a step in flight it costs no gap.",
+      (e) => e.scheduleMs / 1000,
+    );
+    engine("engine_step_failures_total", "Steps that failed and were computed again.", (e) => e.faults);
+    engine("engine_computed_tokens_total", "Tokens computed, prefill and decode.", (e) => e.computedTokens);
+    engine("spec_decode_num_draft_tokens_total", "Tokens drafted.", (e) => e.draftTokens);
+    engine("spec_decode_num_accepted_tokens_total", "Drafted tokens accepted.", (e) => e.acceptedDraftTokens);
   }
 
   countHttp(route: string, code: number): void {
@@ -146,7 +182,7 @@ export class ServerMetrics {
     name: string,
     help: string,
     samples: () => readonly ReplicaSample[],
-    value: (s: ReplicaSample) => number,
+    value: (s: ReplicaSample) => number | undefined,
   ) {
     new Counter({
       name: `scalellm:${name}`,
@@ -156,7 +192,10 @@ export class ServerMetrics {
       collect() {
         // The replica counts; here its total is only repeated.
         this.reset();
-        for (const sample of samples()) this.inc({ model_name: sample.model }, value(sample));
+        for (const sample of samples()) {
+          const total = value(sample);
+          if (total !== undefined) this.inc({ model_name: sample.model }, total);
+        }
       },
     });
   }

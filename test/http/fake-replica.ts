@@ -1,5 +1,6 @@
 import { ServeError } from "../../src/core/errors.ts";
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenLogprob } from "../../src/core/generate.ts";
+import { emptyStats } from "../../src/engine/step-message.ts";
 import type { Replica, ReplicaStats } from "../../src/replica/replica.ts";
 import { byteTokenizer } from "./fake-text-service.ts";
 
@@ -82,6 +83,7 @@ export class FakeReplica implements Replica {
       cachedTokens: 40,
       outputTokens: 50,
       preemptions: 2,
+      engine: { ...emptyStats(), steps: 9, stepMs: 90, gapMs: 1500, draftTokens: 8, acceptedDraftTokens: 5 },
     };
   }
 

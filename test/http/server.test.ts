@@ -115,6 +115,11 @@ test("metrics: requests by route and code, latencies, and the replica's own numb
     `scalellm:kv_cache_usage_perc{model_name="${MODEL}"} 0.25`,
     `scalellm:num_preemptions_total{model_name="${MODEL}"} 2`,
     `scalellm:prompt_tokens_cached_total{model_name="${MODEL}"} 40`,
+    `scalellm:engine_steps_total{model_name="${MODEL}"} 9`,
+    `scalellm:engine_step_seconds_total{model_name="${MODEL}"} 0.09`,
+    `scalellm:engine_step_gap_seconds_total{model_name="${MODEL}"} 1.5`,
+    `scalellm:spec_decode_num_draft_tokens_total{model_name="${MODEL}"} 8`,
+    `scalellm:spec_decode_num_accepted_tokens_total{model_name="${MODEL}"} 5`,
   ]) {
     expect(lines).toContain(line);
   }
