@@ -149,6 +149,10 @@ bench-report: build ## Benchmark the bundled model at 1 to 64 streams; build/rep
 bench-tracing: $(DEPS) build/libscalellm_cpu.so ## What timing a server's stages costs
 	$(BUN) bench/tracing-overhead.ts $(ARGS)
 
+.PHONY: soak
+soak: build ## 64 streams over every protocol, many going away: memory over time (ARGS="--minutes 60")
+	$(BUN) bench/engine/soak.ts $(ARGS)
+
 .PHONY: bench-startup
 bench-startup: build ## Time from start to ready, and memory
 	$(BUN) bench/startup.ts

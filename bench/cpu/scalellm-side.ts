@@ -1,23 +1,8 @@
 import type { Backend, BackendProfile } from "../../src/backend/backend.ts";
 import type { Clock } from "../../src/core/clock.ts";
+import { GREEDY } from "../../test/kernels/step.ts";
 import type { Measurement, MeasurementRequest, Side } from "./measurement.ts";
 import { buildStep, type SequenceChunk } from "./step-builder.ts";
-
-const GREEDY = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 0,
-  minTokens: 0,
-  stopIds: [],
-  logitBias: [],
-  promptTokens: new Int32Array(0),
-  outputTokens: new Int32Array(0),
-};
 
 /**
  * Our engine in this process, below the scheduler: steps go straight to the backend, as a peer's worker calls its own

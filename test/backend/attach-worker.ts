@@ -1,7 +1,6 @@
 import { resultWords } from "../../src/backend/abi.ts";
 import { NativeBackend, type NativeEngineHandle } from "../../src/backend/native-backend.ts";
-import { GREEDY } from "./native-runner.ts";
-import { buildStep } from "./step-builder.ts";
+import { GREEDY, packStep } from "../kernels/step.ts";
 
 declare const self: Worker;
 
@@ -17,7 +16,10 @@ self.onmessage = ({ data }: MessageEvent<{ handle: NativeEngineHandle; prompt: n
     const ids = tokens.length === 0 ? prompt : [-1];
     const start = tokens.length === 0 ? 0 : prompt.length + tokens.length - 1;
     const rows = [{ token: ids.length - 1, slot: 0 }];
-    backend.wait(backend.submit(buildStep(handle.info.blockSize, [{ ids, start, table: [4, 5], rows }])), result);
+    backend.wait(
+      backend.submit(packStep([{ ids, start, blocks: [4, 5], rows }], { blockSize: handle.info.blockSize })),
+      result,
+    );
     tokens.push(result[0]!);
   }
   self.postMessage(tokens);

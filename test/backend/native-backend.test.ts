@@ -6,8 +6,7 @@ import { createNativeEngine, NativeBackend } from "../../src/backend/native-back
 import { freeNativeModel, kvBlockBytes, loadNativeModel } from "../../src/backend/native-model.ts";
 import { measureLimits, probe } from "../../src/backend/probe.ts";
 import { openModel } from "../../src/model/open-model.ts";
-import { GREEDY } from "./native-runner.ts";
-import { buildStep, type SequenceSpec } from "./step-builder.ts";
+import { GREEDY, packStep, type SequenceStep } from "../kernels/step.ts";
 
 const BLOCK = 16;
 const CONFIG = {
@@ -36,22 +35,22 @@ function withEngine<T>(work: (backend: NativeBackend) => T): T {
   }
 }
 
-function run(backend: NativeBackend, seqs: readonly SequenceSpec[], maxTop = -1): Int32Array {
+function run(backend: NativeBackend, seqs: readonly SequenceStep[], maxTop = -1): Int32Array {
   const rows = seqs.reduce((sum, seq) => sum + seq.rows.length, 0);
   const result = new Int32Array(resultWords(rows, maxTop));
-  backend.wait(backend.submit(buildStep(BLOCK, seqs)), result);
+  backend.wait(backend.submit(packStep(seqs, { blockSize: BLOCK })), result);
   return result;
 }
 
 /** Samples `count` tokens after the prompt in a slot. */
 function sample(backend: NativeBackend, slot: number, params: Partial<SlotParams>, count = 12): number[] {
   backend.setSlot(slot, { ...GREEDY, ...params });
-  const table = [slot * 2, slot * 2 + 1];
+  const blocks = [slot * 2, slot * 2 + 1];
   const rows = [{ token: PROMPT.length - 1, slot }];
-  const tokens = [run(backend, [{ ids: PROMPT, start: 0, table, rows }])[0]!];
+  const tokens = [run(backend, [{ ids: PROMPT, start: 0, blocks, rows }])[0]!];
   while (tokens.length < count) {
     const start = PROMPT.length + tokens.length - 1;
-    tokens.push(run(backend, [{ ids: [-1 - slot], start, table, rows: [{ token: 0, slot }] }])[0]!);
+    tokens.push(run(backend, [{ ids: [-1 - slot], start, blocks, rows: [{ token: 0, slot }] }])[0]!);
   }
   return tokens;
 }
@@ -125,11 +124,11 @@ test("slot parameters arrive: bias, stop ids, output tokens of a resumed sequenc
     expect(sample(backend, 1, { logitBias: biased, presencePenalty: 100 }, 3)).toEqual([500, 501, 500]);
 
     // Resumed after 4 tokens: the slot knows the last one and continues.
-    const table = [6, 7];
+    const blocks = [6, 7];
     backend.setSlot(3, { ...GREEDY, outputTokens: Int32Array.from(greedy.slice(0, 4)) });
     const known = [...PROMPT, ...greedy.slice(0, 3)];
-    run(backend, [{ ids: known, start: 0, table, rows: [] }]);
-    const next = run(backend, [{ ids: [-1 - 3], start: known.length, table, rows: [{ token: 0, slot: 3 }] }]);
+    run(backend, [{ ids: known, start: 0, blocks, rows: [] }]);
+    const next = run(backend, [{ ids: [-1 - 3], start: known.length, blocks, rows: [{ token: 0, slot: 3 }] }]);
     expect(next[0]).toBe(greedy[4]!);
   });
 });
@@ -137,7 +136,7 @@ test("slot parameters arrive: bias, stop ids, output tokens of a resumed sequenc
 test("logprobs: rank, value and alternatives", () => {
   withEngine((backend) => {
     const rows = [{ token: 0, slot: -1, target: 77, top: 3 }];
-    const result = run(backend, [{ ids: PROMPT, start: 0, table: [0], rows }], 3);
+    const result = run(backend, [{ ids: PROMPT, start: 0, blocks: [0], rows }], 3);
     const floats = new Float32Array(result.buffer);
     expect(result[0]).toBe(77);
     const [rank, logprob] = [result[1]!, floats[2]!];
@@ -157,8 +156,8 @@ test("errors are statuses with the library's words, and leave the engine usable"
     expect(status(() => backend.wait(12_345, result))).toBe(-6);
     expect(status(() => backend.setSlot(99, GREEDY))).toBe(-1);
     expect(status(() => backend.setSlot(0, { ...GREEDY, topP: Number.NaN }))).toBe(-1);
-    const tooFar = [{ ids: [1], start: 0, table: [16], rows: [] }];
-    expect(() => backend.submit(buildStep(BLOCK, tooFar))).toThrow(/slot_mapping|block/);
+    const tooFar = [{ ids: [1], start: 0, blocks: [16], rows: [] }];
+    expect(() => backend.submit(packStep(tooFar, { blockSize: BLOCK }))).toThrow(/slot_mapping|block/);
     expect(sample(backend, 0, {}, 3)).toHaveLength(3);
   });
   expect(status(() => createNativeEngine(model, { ...CONFIG, blockSize: 12 }))).toBe(-1);
@@ -187,11 +186,11 @@ test("a closed engine refuses calls instead of touching freed memory", () => {
 test("reset forgets the step in flight and the slots", () => {
   withEngine((backend) => {
     const before = sample(backend, 0, {}, 4);
-    const ticket = backend.submit(buildStep(BLOCK, [{ ids: PROMPT, start: 0, table: [0], rows: [] }]));
+    const ticket = backend.submit(packStep([{ ids: PROMPT, start: 0, blocks: [0], rows: [] }], { blockSize: BLOCK }));
     backend.reset();
     expect(status(() => backend.wait(ticket, new Int32Array()))).toBe(-6);
-    const stale = [{ ids: [-1], start: 5, table: [0], rows: [{ token: 0, slot: 0 }] }];
-    expect(status(() => backend.submit(buildStep(BLOCK, stale)))).toBeLessThan(0);
+    const stale = [{ ids: [-1], start: 5, blocks: [0], rows: [{ token: 0, slot: 0 }] }];
+    expect(status(() => backend.submit(packStep(stale, { blockSize: BLOCK })))).toBeLessThan(0);
     expect(sample(backend, 0, {}, 4)).toEqual(before);
   });
 });

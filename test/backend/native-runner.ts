@@ -1,26 +1,9 @@
 import { type Isa, type KvDtype, resultWords, type WeightFormat } from "../../src/backend/abi.ts";
-import type { SlotParams } from "../../src/backend/backend.ts";
 import { locateLibrary } from "../../src/backend/library.ts";
 import { createNativeEngine, type NativeBackend } from "../../src/backend/native-backend.ts";
 import { freeNativeModel, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
 import type { LoadPlan } from "../../src/model/spec.ts";
-import { buildStep, type RowSpec } from "./step-builder.ts";
-
-export const GREEDY: SlotParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 0,
-  minTokens: 0,
-  stopIds: [],
-  logitBias: [],
-  promptTokens: new Int32Array(),
-  outputTokens: new Int32Array(),
-};
+import { GREEDY, packStep, type Row } from "../kernels/step.ts";
 
 const BLOCK_SIZE = 16;
 
@@ -73,7 +56,7 @@ export class NativeRunner implements Disposable {
     const logits = new Float32Array(Math.ceil(chunk / every + 1) * vocab);
     for (let start = 0; start < ids.length; start += chunk) {
       const part = ids.subarray(start, start + chunk);
-      const rows: RowSpec[] = [];
+      const rows: Row[] = [];
       for (let token = 0; token < part.length; token++) {
         if ((start + token + 1) % every === 0)
           rows.push({ token, slot: -1, target: ids[start + token + 1] ?? 0, top: 0 });
@@ -111,9 +94,12 @@ export class NativeRunner implements Disposable {
     freeNativeModel(this.model);
   }
 
-  #run(ids: ArrayLike<number>, start: number, rows: readonly RowSpec[], logits: boolean): Int32Array {
+  #run(ids: ArrayLike<number>, start: number, rows: readonly Row[], logits: boolean): Int32Array {
     const blocks = Math.ceil((start + ids.length) / BLOCK_SIZE);
-    const step = buildStep(BLOCK_SIZE, [{ ids, start, table: this.#table.slice(0, blocks), rows }], { logits });
+    const step = packStep([{ ids, start, blocks: this.#table.slice(0, blocks), rows }], {
+      blockSize: BLOCK_SIZE,
+      returnLogits: logits,
+    });
     const result = new Int32Array(resultWords(rows.length, -1));
     this.backend.wait(this.backend.submit(step), result);
     return result;

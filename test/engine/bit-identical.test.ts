@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { locateLibrary } from "../../src/backend/library.ts";
 import type { NativeModel } from "../../src/backend/native-model.ts";
 import { Random } from "../sim/random.ts";
+import { GREEDY } from "./fixture.ts";
 import { loadModel, type NativeRequest, type RunOptions, run, type Transcript, unload } from "./native-run.ts";
 
 /**
@@ -16,27 +17,12 @@ const BUNDLED = join(ROOT, "models/SmolLM2-135M-Instruct.Q4_1.gguf");
 const TIMEOUT_MS = 300_000;
 const library = await locateLibrary();
 
-const GREEDY = {
-  maxTokens: 12,
-  minTokens: 0,
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 7,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  logitBias: [],
-  stopIds: new Int32Array(0),
-  logprobs: 0,
-  promptLogprobs: -1,
-};
-const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, repetitionPenalty: 1.1, frequencyPenalty: 0.2 };
+const PLAIN = { ...GREEDY, maxTokens: 12, seed: 7, logprobs: 0 };
+const SAMPLED = { ...PLAIN, temperature: 1, topK: 40, topP: 0.95, repetitionPenalty: 1.1, frequencyPenalty: 0.2 };
 
 function request(random: Random, vocabSize: number, length: number, sampled: boolean): NativeRequest {
   const prompt = Int32Array.from({ length }, () => random.integer(0, vocabSize - 1));
-  return { prompt, sampling: { ...(sampled ? SAMPLED : GREEDY), seed: random.integer(0, 1e9) } };
+  return { prompt, sampling: { ...(sampled ? SAMPLED : PLAIN), seed: random.integer(0, 1e9) } };
 }
 
 /** The two that are watched, and company of all lengths. */
@@ -86,9 +72,9 @@ function suite(name: string, place: string): void {
     );
 
     test(
-      "after a prefix hit",
+      "after a prefix hit, three threads",
       () => {
-        const { cachedTokens } = same([watched, watched], 2, { engine: { prefixCaching: true } });
+        const { cachedTokens } = same([watched, watched], 2, { threads: 3, engine: { prefixCaching: true } });
         expect(cachedTokens).toBe(32 + 64);
       },
       TIMEOUT_MS,

@@ -1,5 +1,10 @@
-import { type RequestGroup, Sequence } from "../../src/engine/sequence.ts";
+import { DEFAULT_SAMPLING } from "../../src/core/sampling-params.ts";
+import { type EngineSampling, type RequestGroup, Sequence } from "../../src/engine/sequence.ts";
 import type { TenantAccount } from "../../src/engine/tenant-accounts.ts";
+import { engineSampling } from "../../src/replica/to-engine.ts";
+
+/** The most likely token each time, whatever it is. */
+export const GREEDY: EngineSampling = engineSampling({ ...DEFAULT_SAMPLING, temperature: 0 }, []);
 
 let numGroups = 0;
 let numSequences = 0;
@@ -20,22 +25,7 @@ export interface SequenceOptions {
 export function makeSequence(prompt: ArrayLike<number>, options: SequenceOptions = {}): Sequence {
   const group: RequestGroup = options.group ?? {
     prompt: Int32Array.from(prompt),
-    sampling: {
-      maxTokens: options.maxTokens ?? 100,
-      minTokens: 0,
-      temperature: 0,
-      topK: 0,
-      topP: 1,
-      minP: 0,
-      seed: 0,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      repetitionPenalty: 1,
-      logitBias: [],
-      stopIds: new Int32Array(0),
-      logprobs: -1,
-      promptLogprobs: -1,
-    },
+    sampling: { ...GREEDY, maxTokens: options.maxTokens ?? 100 },
     priority: options.priority ?? 0,
     account: options.account ?? account(),
     arrival: numGroups++,

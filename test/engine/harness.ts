@@ -8,6 +8,7 @@ import type { AddRequest } from "../../src/engine/messages.ts";
 import type { EngineSampling } from "../../src/engine/sequence.ts";
 import { readStep } from "../../src/replica/step-reader.ts";
 import { VirtualClock } from "../sim/simulator.ts";
+import { GREEDY } from "./fixture.ts";
 
 export const MODEL: FakeBackendConfig = {
   seed: 3,
@@ -23,22 +24,7 @@ export const MODEL: FakeBackendConfig = {
   cost: { stepMs: 1, decodeMs: 0.1, prefillMs: 0.1, contextMs: 0 },
 };
 
-export const SAMPLING: EngineSampling = {
-  maxTokens: 8,
-  minTokens: 0,
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  logitBias: [],
-  stopIds: new Int32Array(0),
-  logprobs: -1,
-  promptLogprobs: -1,
-};
+export const SAMPLING: EngineSampling = { ...GREEDY, maxTokens: 8 };
 
 /** Keeps every step that the engine submits, copied and opened. */
 class RecordingBackend extends FakeBackend {

@@ -1,5 +1,6 @@
 /** Steps by hand for native engine tests: what engine/ packs, without its scheduler. */
 import { ABI_VERSION, resultWords, STEP, STEP_RETURN_LOGITS } from "../../src/backend/abi.ts";
+import type { SlotParams } from "../../src/backend/backend.ts";
 import type { NativeBackend } from "../../src/backend/native-backend.ts";
 
 export interface Row {
@@ -18,7 +19,7 @@ export interface SequenceStep {
   /** Position of the first. */
   start: number;
   blocks: ArrayLike<number>;
-  rows: Row[];
+  rows: readonly Row[];
 }
 
 export interface StepOptions {
@@ -115,7 +116,7 @@ export function logitsOf(backend: NativeBackend, sequences: readonly SequenceSte
   return out;
 }
 
-export const GREEDY = {
+export const GREEDY: SlotParams = {
   temperature: 0,
   topK: 0,
   topP: 1,

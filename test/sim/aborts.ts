@@ -1,6 +1,7 @@
 import { FakeBackend } from "../../src/backend/fake-backend.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { DEFAULT_ENGINE_OPTIONS } from "../../src/engine/engine-options.ts";
+import { GREEDY } from "../engine/fixture.ts";
 import { CPU_LIKE } from "./load-run.ts";
 import { Random } from "./random.ts";
 import { VirtualClock } from "./simulator.ts";
@@ -52,22 +53,7 @@ export function abortMany(count: number, seed: number): number {
   return engine.stats.steps;
 }
 
-const SAMPLING = {
-  maxTokens: 400,
-  minTokens: 0,
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  logitBias: [],
-  stopIds: new Int32Array(0),
-  logprobs: -1,
-  promptLogprobs: -1,
-};
+const SAMPLING = { ...GREEDY, maxTokens: 400 };
 
 if (import.meta.main) {
   const count = Number(process.argv[2] ?? 1_000_000);

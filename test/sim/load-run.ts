@@ -3,6 +3,7 @@ import { Engine } from "../../src/engine/engine.ts";
 import { DEFAULT_ENGINE_OPTIONS, type EngineOptions } from "../../src/engine/engine-options.ts";
 import { type EngineStats, FINISH } from "../../src/engine/step-message.ts";
 import { readStep } from "../../src/replica/step-reader.ts";
+import { GREEDY } from "../engine/fixture.ts";
 import { Random } from "./random.ts";
 import { VirtualClock } from "./simulator.ts";
 
@@ -96,22 +97,7 @@ function add(engine: Engine, request: LoadRequest, id: number): void {
   engine.add({
     type: "add",
     prompt,
-    sampling: {
-      maxTokens: request.outputTokens,
-      minTokens: 0,
-      temperature: 0,
-      topK: 0,
-      topP: 1,
-      minP: 0,
-      seed: 0,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      repetitionPenalty: 1,
-      logitBias: [],
-      stopIds: new Int32Array(0),
-      logprobs: -1,
-      promptLogprobs: -1,
-    },
+    sampling: { ...GREEDY, maxTokens: request.outputTokens },
     priority: request.priority ?? 0,
     tenant: request.tenant ?? "",
     deadlineInMs: undefined,
