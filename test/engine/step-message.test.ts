@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { emptyStats, FAIL, FINISH, floatBits, readStats } from "../../src/engine/step-message.ts";
+import { emptyStats, FAIL, FINISH, floatBits, readPostedMs, readStats } from "../../src/engine/step-message.ts";
 import { StepWriter } from "../../src/engine/step-writer.ts";
 import { readStep } from "../../src/replica/step-reader.ts";
 import { makeSequence } from "./fixture.ts";
@@ -24,7 +24,7 @@ test("what the engine writes the replica reads", () => {
   writer.tokens(scored, 3, FINISH.stop, result, 2, 3, 2);
   writer.preempted(plain);
   writer.failed(77, FAIL.overloaded, 9);
-  const stats = { ...emptyStats(), running: 3, outputTokens: 2 ** 40, tokensPerS: 12.5 };
+  const stats = { ...emptyStats(), running: 3, outputTokens: 2 ** 40, tokensPerS: 12.5, postedMs: 1234.5678 };
   const message = writer.take(stats);
   expect(writer.isEmpty).toBe(true);
 
@@ -76,6 +76,7 @@ test("what the engine writes the replica reads", () => {
   const read = emptyStats();
   readStats(message, read);
   expect(read).toEqual(stats);
+  expect(readPostedMs(message)).toBe(stats.postedMs);
 });
 
 test("a message may be long, and an unknown record is an error", () => {

@@ -92,6 +92,23 @@ test("ids outside the vocabulary have no bytes", () => {
   const tokenizer = tokenizerOf("smollm");
   for (const id of [-1, tokenizer.vocabSize, 1 << 30]) {
     expect(tokenizer.tokenBytes(id).length).toBe(0);
+    expect(tokenizer.tokenText(id)).toBe("");
     expect(tokenizer.isSpecial(id)).toBe(false);
+  }
+});
+
+test("a token has a text of its own exactly where its bytes are whole characters", () => {
+  for (const name of ["smollm", "llama2"]) {
+    const tokenizer = tokenizerOf(name);
+    let partial = 0;
+    for (let id = 0; id < tokenizer.vocabSize; id++) {
+      const bytes = Buffer.from(tokenizer.tokenBytes(id));
+      const text = bytes.toString("utf8");
+      const whole = Buffer.from(text).equals(bytes);
+      if (!whole) partial++;
+      // Asked twice: the second answer is the one that was kept.
+      for (let i = 0; i < 2; i++) expect(tokenizer.tokenText(id)).toBe(whole ? text : undefined);
+    }
+    expect(partial).toBeGreaterThan(100);
   }
 });
