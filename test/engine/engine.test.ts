@@ -77,6 +77,18 @@ test("the choices of a prompt compute it once", () => {
   expect(harness.steps.some(({ copies }) => copies.length === 4)).toBe(true);
 });
 
+test("a cached count tells a tenant nothing of what another asked, unless they share", () => {
+  for (const sharePrefixCache of [false, true]) {
+    const harness = new Harness({ prefixCaching: true, sharePrefixCache });
+    // One after the other: a tenant that has gone keeps what is its own, and nobody inherits it.
+    for (const tenant of ["a", "b", "a"]) {
+      harness.add(range(0, 40), {}, { tenant });
+      harness.finish();
+    }
+    expect(harness.outcomes.map(({ cachedTokens }) => cachedTokens)).toEqual([0, sharePrefixCache ? 32 : 0, 32]);
+  }
+});
+
 test("prompt logprobs: every prompt token once, whatever the room for rows, without the cache", () => {
   const harness = new Harness();
   harness.add(range(0, 100));
