@@ -7,19 +7,27 @@ import type { StepPlan } from "./step-plan.ts";
 /** Part of the ITL target that a step is planned to take: the target is for the slow ones, not for the mean. */
 const AIM = 0.9;
 
-/** Plans prefill chunks in what the decodes left of the step: by priority, then by the lane that is owed most. */
+/**
+ * Plans prefill chunks in what the decodes left of the step: by priority, then by the lane that is owed most. A step that
+ * ends a prompt is not made longer by longer prompts, since the first token comes with the step: they had their turn
+ * before it or have it in the next.
+ */
 export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Sequence): void {
   let budget = chunkBudget(scheduler, plan);
   let mayAdmit = only === undefined;
+  /** Lanes of prompts longer than one that ends here, a bit each. */
+  let longer = 0;
   for (const group of scheduler.queue.classes) {
     // Lanes that can do nothing more in this step, a bit each.
-    let blocked = 0;
+    let blocked = longer;
     for (let lane = group.nextLane(blocked, mayAdmit); lane && budget > 0; lane = group.nextLane(blocked, mayAdmit)) {
       const sequence = lane.active.find((candidate) => !only || candidate === only);
       if (sequence) {
         const count = planChunk(scheduler, plan, group, lane, sequence, budget);
         budget -= count;
         if (sequence.prefilling) blocked |= 1 << lane.index;
+        else if (!lane.exempt) longer |= -2 << lane.index;
+        blocked |= longer;
         continue;
       }
       const next = mayAdmit ? lane.peek() : undefined;

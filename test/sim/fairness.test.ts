@@ -132,3 +132,10 @@ test("throughput does not fall from 1 to 64 streams", () => {
     best = Math.max(best, rate);
   }
 });
+
+test("the step that ends a short prompt is not filled up with a long one", () => {
+  const load = merge(flood("long", 4, 8192, 8), [{ atMs: 5060, kind: "short", promptTokens: 100, outputTokens: 8 }]);
+  const result = serveLoad(load, { itlTargetMs: 100 });
+  // Up to 90 ms each of a step in flight and of its own first, then only what is left.
+  expect(ttftMs(ofKind(result, "short")[0]!)).toBeLessThan(90 + 90 + 20);
+});
