@@ -10,7 +10,7 @@ import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { locateLibrary } from "../src/backend/library.ts";
 import { createNativeEngine } from "../src/backend/native-backend.ts";
-import { loadNativeModel } from "../src/backend/native-model.ts";
+import { defaultKvDtype, loadNativeModel } from "../src/backend/native-model.ts";
 import { measureLimits, probe } from "../src/backend/probe.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { openModel } from "../src/model/open-model.ts";
@@ -63,8 +63,8 @@ const backend = createNativeEngine(model, {
   numThreads: threads,
   blockSize: BLOCK_TOKENS,
   numBlocks: maxNumSeqs * Math.ceil(maxModelLen / BLOCK_TOKENS),
-  // llama.cpp's default.
-  kvDtype: "float16",
+  // 16 bits a value, as llama.cpp's default is.
+  kvDtype: defaultKvDtype(model, "auto"),
   maxNumSeqs,
   maxBatchedTokens: Math.max(prefillTokens, maxNumSeqs),
   maxLogitRows: maxNumSeqs,

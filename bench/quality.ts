@@ -30,7 +30,7 @@ const { plan } = openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf");
 const reference = readTensors(`${REFERENCE}.safetensors`);
 const { chats } = (await Bun.file(`${REFERENCE}.json`).json()) as { chats: Chat[] };
 using exact = await NativeRunner.open(plan, { weights: "float32", kv: "float32", maxModelLen: MAX_MODEL_LEN });
-using tested = await NativeRunner.open(plan, { weights: served, kv: "float16", maxModelLen: MAX_MODEL_LEN });
+using tested = await NativeRunner.open(plan, { weights: served, kv: "auto", maxModelLen: MAX_MODEL_LEN });
 
 function argmax(row: Float32Array): number {
   let best = 0;

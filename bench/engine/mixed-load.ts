@@ -38,7 +38,7 @@ const replica = await LocalReplica.start({
       weightFormat: "auto",
       isa: "auto",
       numThreads: 0,
-      kvDtype: "float16",
+      kvDtype: "auto",
       blockSize: 16,
       kvCacheMemoryBytes: 0,
       maxModelLen: 0,

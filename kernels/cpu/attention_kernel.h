@@ -24,32 +24,45 @@ constexpr float kNoScore = -1e30f;  // the state before the first visible positi
 // Where the four groups of a tile lie. Groups with no visible position have null pointers.
 template <class E>
 struct Tile {
-  const typename E::T* k[kTileGroups];  // [head_dim][16]
-  const typename E::T* v[kTileGroups];  // [16][padded_dim]
+  const typename E::T* k[kTileGroups];  // [head_dim][16], or pairs of dimensions [head_dim / 2][16][2]
+  const typename E::T* v[kTileGroups];  // [16][padded_dim], or pairs of positions [8][padded_dim][2]
   const float* k_scale[kTileGroups];
   const float* v_scale[kTileGroups];
 };
 
+template <class Query>
 struct Rows {
-  const float* q;  // [rows][padded_dim], scaled
+  const Query* q;  // [rows][q_stride], scaled
+  int q_stride;
   float* state;    // [rows][partial_floats]
   int64_t state_stride;
   int head_dim, padded_dim;
 };
 
 template <class E, int R, int P>
-SL_INLINE void score_groups(const float* q, int padded_dim, int head_dim, const typename E::T* const* k,
+SL_INLINE void score_groups(const typename E::Query* q, int q_stride, int head_dim, const typename E::T* const* k,
                             float* scores) {
   V acc[R][P];
   for (int r = 0; r < R; ++r) {
     for (int p = 0; p < P; ++p) acc[r][p] = zero();
   }
-  for (int d = 0; d < head_dim; ++d) {
-    V key[P];
-    for (int p = 0; p < P; ++p) key[p] = E::load(k[p] + d * kLanes);
-    for (int r = 0; r < R; ++r) {
-      const V x = set1(q[r * padded_dim + d]);
-      for (int p = 0; p < P; ++p) acc[r][p] = fma(x, key[p], acc[r][p]);
+  if constexpr (E::kPaired) {
+    for (int d = 0; 2 * d < head_dim; ++d) {
+      Pairs key[P];
+      for (int p = 0; p < P; ++p) key[p] = load_pairs(reinterpret_cast<const uint32_t*>(k[p]) + d * kLanes);
+      for (int r = 0; r < R; ++r) {
+        const Pairs x = set1_pairs(q[r * q_stride + d]);
+        for (int p = 0; p < P; ++p) acc[r][p] = dot_pairs(x, key[p], acc[r][p]);
+      }
+    }
+  } else {
+    for (int d = 0; d < head_dim; ++d) {
+      V key[P];
+      for (int p = 0; p < P; ++p) key[p] = E::load(k[p] + d * kLanes);
+      for (int r = 0; r < R; ++r) {
+        const V x = set1(q[r * q_stride + d]);
+        for (int p = 0; p < P; ++p) acc[r][p] = fma(x, key[p], acc[r][p]);
+      }
     }
   }
   for (int r = 0; r < R; ++r) {
@@ -60,7 +73,7 @@ SL_INLINE void score_groups(const float* q, int padded_dim, int head_dim, const 
 // state's values = values * decay + sum over positions [from, to) of the tile of weight * value.
 template <class E, int R, int D>
 SL_INLINE void weigh(const Tile<E>& tile, int from, int to, const float* weights, const float* decay, int offset,
-                     const Rows& rows, float* state) {
+                     const Rows<typename E::Query>& rows, float* state) {
   V acc[R][D];
   for (int r = 0; r < R; ++r) {
     const V factor = set1(decay[r]);
@@ -70,13 +83,31 @@ SL_INLINE void weigh(const Tile<E>& tile, int from, int to, const float* weights
   }
   for (int g = from / kLanes; g * kLanes < to; ++g) {
     const int first = larger(from, g * kLanes), last = smaller(to, (g + 1) * kLanes);
-    const typename E::T* v = tile.v[g] + (first - g * kLanes) * rows.padded_dim + offset;
-    for (int j = first; j < last; ++j, v += rows.padded_dim) {
-      V value[D];
-      for (int d = 0; d < D; ++d) value[d] = E::load(v + d * kLanes);
-      for (int r = 0; r < R; ++r) {
-        const V weight = set1(weights[r * kTile + j]);
-        for (int d = 0; d < D; ++d) acc[r][d] = fma(weight, value[d], acc[r][d]);
+    if constexpr (E::kPaired) {
+      const uint32_t* v = reinterpret_cast<const uint32_t*>(tile.v[g]) + (first / 2 - g * kLanes / 2) * rows.padded_dim;
+      for (int j = first / 2; 2 * j < last; ++j, v += rows.padded_dim) {
+        // The half of a pair that no row sees may be another sequence's leavings, even NaN.
+        const uint32_t seen = (2 * j < from ? 0u : 0x0000ffffu) | (2 * j + 1 < to ? 0xffff0000u : 0u);
+        Pairs value[D];
+        for (int d = 0; d < D; ++d) value[d] = load_pairs(v + offset + d * kLanes);
+        if (seen != ~0u) {
+          for (int d = 0; d < D; ++d) value[d] = keep_pairs(value[d], seen);
+        }
+        for (int r = 0; r < R; ++r) {
+          uint32_t pair;
+          memcpy(&pair, weights + r * kTile + j, sizeof(pair));
+          for (int d = 0; d < D; ++d) acc[r][d] = dot_pairs(set1_pairs(pair), value[d], acc[r][d]);
+        }
+      }
+    } else {
+      const typename E::T* v = tile.v[g] + (first - g * kLanes) * rows.padded_dim + offset;
+      for (int j = first; j < last; ++j, v += rows.padded_dim) {
+        V value[D];
+        for (int d = 0; d < D; ++d) value[d] = E::load(v + d * kLanes);
+        for (int r = 0; r < R; ++r) {
+          const V weight = set1(weights[r * kTile + j]);
+          for (int d = 0; d < D; ++d) acc[r][d] = fma(weight, value[d], acc[r][d]);
+        }
       }
     }
   }
@@ -90,17 +121,17 @@ SL_INLINE void weigh(const Tile<E>& tile, int from, int to, const float* weights
 // Advances R rows over one tile. Row r sees positions [begin[r], end[r]) of the tile, relative to it; [from, to) covers
 // all.
 template <class E, int R>
-void advance(const Tile<E>& tile, const int* begin, const int* end, int from, int to, int row, const Rows& rows,
+void advance(const Tile<E>& tile, const int* begin, const int* end, int from, int to, int row, const Rows<typename E::Query>& rows,
              float* scores) {
-  const float* q = rows.q + row * rows.padded_dim;
+  const typename E::Query* q = rows.q + row * rows.q_stride;
   float* state = rows.state + row * rows.state_stride;
   const int first_group = from / kLanes, last_group = (to + kLanes - 1) / kLanes;
   int g = first_group;
   for (; g + kGroups <= last_group; g += kGroups) {
-    score_groups<E, R, kGroups>(q, rows.padded_dim, rows.head_dim, tile.k + g, scores + g * kLanes);
+    score_groups<E, R, kGroups>(q, rows.q_stride, rows.head_dim, tile.k + g, scores + g * kLanes);
   }
   for (; g < last_group; ++g) {
-    score_groups<E, R, 1>(q, rows.padded_dim, rows.head_dim, tile.k + g, scores + g * kLanes);
+    score_groups<E, R, 1>(q, rows.q_stride, rows.head_dim, tile.k + g, scores + g * kLanes);
   }
   float decay[R];
   for (int r = 0; r < R; ++r) {
@@ -125,9 +156,16 @@ void advance(const Tile<E>& tile, const int* begin, const int* end, int from, in
     V total = mul(load(row_state + kPartialSums), set1(decay[r]));
     for (g = first_group; g < last_group; ++g) {
       V weight = exp(sub(load(s + g * kLanes), set1(after)));
-      total = add(total, weight);
-      if constexpr (E::kScaled) weight = mul(weight, load(tile.v_scale[g]));
-      store(s + g * kLanes, weight);
+      if constexpr (E::kPaired) {
+        // In place: half as wide as the scores, and never past those already read.
+        uint16_t* const packed = reinterpret_cast<uint16_t*>(s) + g * kLanes;
+        store_bf16(packed, weight);
+        total = add(total, load_bf16(packed));
+      } else {
+        total = add(total, weight);
+        if constexpr (E::kScaled) weight = mul(weight, load(tile.v_scale[g]));
+        store(s + g * kLanes, weight);
+      }
     }
     store(row_state + kPartialSums, total);
   }
@@ -140,7 +178,7 @@ void advance(const Tile<E>& tile, const int* begin, const int* end, int from, in
 
 template <class E, int R = kRows>
 SL_INLINE void advance_rows(int count, const Tile<E>& tile, const int* begin, const int* end, int from, int to, int row,
-                            const Rows& rows, float* scores) {
+                            const Rows<typename E::Query>& rows, float* scores) {
   if constexpr (R > 1) {
     if (count < R) return advance_rows<E, R - 1>(count, tile, begin, end, from, to, row, rows, scores);
   }
@@ -177,12 +215,14 @@ void locate(const AttendArgs& a, int start, int from, int to, float* scratch, Ti
       const int at = g * kLanes + half * l.group;
       const bool visible = at + l.group > from && at < to;
       const uint8_t* block = visible ? block_of(start + at) : nullptr;
-      for (int d = 0; d < l.head_dim; ++d) {
-        T* to_k = k + d * kLanes + half * l.group;
+      const size_t k_bytes = E::kPaired ? sizeof(uint32_t) * 8 : sizeof(T) * 8;  // of one dimension or pair
+      const int dims = E::kPaired ? (l.head_dim + 1) / 2 : l.head_dim;
+      for (int d = 0; d < dims; ++d) {
+        uint8_t* to_k = reinterpret_cast<uint8_t*>(k) + static_cast<size_t>(2 * d + half) * k_bytes;
         if (visible) {
-          memcpy(to_k, reinterpret_cast<const T*>(block) + d * l.group, sizeof(T) * static_cast<size_t>(l.group));
+          memcpy(to_k, block + static_cast<size_t>(d) * k_bytes, k_bytes);
         } else {
-          memset(to_k, 0, sizeof(T) * static_cast<size_t>(l.group));
+          memset(to_k, 0, k_bytes);
         }
       }
       T* to_v = v + half * l.group * l.padded_dim;
@@ -255,7 +295,7 @@ Tile<typename E::Widened> widen(const Tile<E>& tile, int head_dim, int padded_di
 
 // Advances all rows over the tile at absolute position `start`.
 template <class E>
-void advance_tile(const AttendArgs& a, const Tile<E>& tile, int start, const Rows& rows, float* scores) {
+void advance_tile(const AttendArgs& a, const Tile<E>& tile, int start, const Rows<typename E::Query>& rows, float* scores) {
   const int num_rows = a.num_queries * a.num_heads;
   for (int row = 0; row < num_rows; row += kRows) {
     const int count = smaller(kRows, num_rows - row);
@@ -272,7 +312,7 @@ void advance_tile(const AttendArgs& a, const Tile<E>& tile, int start, const Row
 
 // One segment's tiles for all rows.
 template <class E>
-void attend_segment(const AttendArgs& a, int segment, const Rows& rows, float* scores, float* joined) {
+void attend_segment(const AttendArgs& a, int segment, const Rows<typename E::Query>& rows, float* scores, float* joined) {
   const int lowest = first_visible(a, 0), highest = a.positions[a.num_queries - 1] + 1;
   const int begin = larger(segment * kSegment, lowest / kTile * kTile),
             end = smaller((segment + 1) * kSegment, highest);
@@ -280,11 +320,13 @@ void attend_segment(const AttendArgs& a, int segment, const Rows& rows, float* s
   for (int start = begin; start < end; start += kTile) {
     Tile<E> tile;
     locate<E>(a, start, larger(0, lowest - start), smaller(kTile, highest - start), joined, &tile);
-    if (sizeof(typename E::T) < sizeof(float) && a.num_queries * a.num_heads >= kWidenRows) {
-      advance_tile(a, widen(tile, rows.head_dim, rows.padded_dim, widened), start, rows, scores);
-    } else {
-      advance_tile(a, tile, start, rows, scores);
+    if constexpr (E::kWidens) {
+      if (a.num_queries * a.num_heads >= kWidenRows) {
+        advance_tile(a, widen(tile, rows.head_dim, rows.padded_dim, widened), start, rows, scores);
+        continue;
+      }
     }
+    advance_tile(a, tile, start, rows, scores);
   }
 }
 
@@ -292,28 +334,36 @@ template <class E>
 void attend_typed(const AttendArgs& a) {
   const int hd = a.layout->head_dim, pd = a.layout->padded_dim, num_rows = a.num_queries * a.num_heads;
   const int64_t stride = partial_floats(hd);
-  float* const q = a.scratch;
-  float* const total = q + kMaxAttendRows * stride;
+  using Query = typename E::Query;
+  Query* const q = reinterpret_cast<Query*>(a.scratch);
+  float* const total = a.scratch + kMaxAttendRows * stride;
   float* const part = total + kMaxAttendRows * stride;
   float* const scores = part + kMaxAttendRows * stride;
   float* const joined = scores + kMaxAttendRows * kTile;
+  const int q_stride = E::kPaired ? pd / 2 : pd;
   const V scale = set1(1.0f / __builtin_sqrtf(static_cast<float>(hd)));
   for (int i = 0; i < a.num_queries; ++i) {
     const float* x = a.q + a.tokens[i] * a.q_stride;
     for (int h = 0; h < a.num_heads; ++h, x += hd) {
+      Query* const row = q + (i * a.num_heads + h) * q_stride;
       for (int d = 0; d < pd; d += kLanes) {
-        store(q + (i * a.num_heads + h) * pd + d, mul(load_n(x + d, smaller(kLanes, hd - d)), scale));
+        const V scaled = mul(load_n(x + d, smaller(kLanes, hd - d)), scale);
+        if constexpr (E::kPaired) {
+          store_bf16(reinterpret_cast<uint16_t*>(row) + d, scaled);
+        } else {
+          store(row + d, scaled);
+        }
       }
     }
   }
-  Rows rows{q, a.segment >= 0 ? a.partials : total, stride, hd, pd};
+  Rows<Query> rows{q, q_stride, a.segment >= 0 ? a.partials : total, stride, hd, pd};
   clear_state(rows.state, stride, num_rows);
   if (a.segment >= 0) return attend_segment<E>(a, a.segment, rows, scores, joined);
 
   const int first = first_visible(a, 0) / kSegment, last = a.positions[a.num_queries - 1] / kSegment;
   attend_segment<E>(a, first, rows, scores, joined);
   for (int segment = first + 1; segment <= last; ++segment) {
-    Rows next = rows;
+    Rows<Query> next = rows;
     next.state = part;
     clear_state(part, stride, num_rows);
     attend_segment<E>(a, segment, next, scores, joined);

@@ -4,6 +4,8 @@
 //   one head  K [block_size / group][head_dim][group]   keys of `group` tokens side by side, so that a vector of scores
 //                                                       is a sum of key vectors scaled by one query value each
 //             V [block_size][padded_dim]                zero beyond head_dim
+//             BF16 holds pairs, which two-element dot products take as they lie: K of two dimensions
+//             [block_size / group][head_dim / 2][group][2], V of two tokens [block_size / 2][padded_dim][2]
 //             INT8 only: float k_scale[block_size], v_scale[block_size]   value = stored * scale, one a token and head
 #pragma once
 #include <cstdint>

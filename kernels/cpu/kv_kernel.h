@@ -6,10 +6,12 @@
 
 namespace scalellm::SL_VEC {
 
+// T: a stored value. Query: what queries are laid out as, one value or a pair of them. kWidens: tiles can be widened to
+// float32 for the products.
 struct StoredF32 {
-  using Widened = StoredF32;
   using T = float;
-  static constexpr bool kScaled = false;
+  using Query = float;
+  static constexpr bool kScaled = false, kPaired = false, kWidens = false;
   SL_INLINE V load(const T* p) { return SL_VEC::load(p); }
   SL_INLINE void store(T* p, V x) { SL_VEC::store(p, x); }
 };
@@ -20,25 +22,23 @@ struct WidenedInt8 : StoredF32 {
 struct StoredF16 {
   using Widened = StoredF32;
   using T = uint16_t;
-  static constexpr bool kScaled = false;
+  using Query = float;
+  static constexpr bool kScaled = false, kPaired = false, kWidens = true;
   SL_INLINE V load(const T* p) { return load_f16(p); }
   SL_INLINE void store(T* p, V x) { store_f16(p, x); }
 };
+// Products of bfloat16 pairs: queries and weights are rounded to bfloat16, too; sums are float32.
 struct StoredBf16 {
-  using Widened = StoredF32;
   using T = uint16_t;
-  static constexpr bool kScaled = false;
-  SL_INLINE V load(const T* p) { return load_bf16(p); }
-  SL_INLINE void store(T* p, V x) {
-    float values[kLanes];
-    SL_VEC::store(values, x);
-    for (int i = 0; i < kLanes; ++i) p[i] = float_to_bf16(values[i]);
-  }
+  using Query = uint32_t;
+  static constexpr bool kScaled = false, kPaired = true, kWidens = false;
+  SL_INLINE void store(T* p, V x) { store_bf16(p, x); }
 };
 struct StoredInt8 {
   using Widened = WidenedInt8;
   using T = int8_t;
-  static constexpr bool kScaled = true;
+  using Query = float;
+  static constexpr bool kScaled = true, kPaired = false, kWidens = true;
   SL_INLINE V load(const T* p) { return load_i8(p); }
   SL_INLINE void store(T* p, V x) {
     float values[kLanes];
@@ -57,6 +57,22 @@ float write_scale(const float* x, int n) {
   return largest(most) / 127.0f;
 }
 
+static void kv_write_pairs(const KvLayout& l, uint8_t* block, int32_t offset, const float* k, const float* v) {
+  const int pairs = (l.head_dim + 1) / 2;
+  uint32_t* to_k = reinterpret_cast<uint32_t*>(block) + offset / l.group * l.group * pairs + offset % l.group;
+  uint16_t* to_v = reinterpret_cast<uint16_t*>(block + l.v_offset) + offset / 2 * 2 * l.padded_dim + offset % 2;
+  for (int d = 0; d < l.head_dim; d += kLanes) {
+    const int n = smaller(kLanes, l.head_dim - d);
+    uint16_t packed[kLanes];
+    uint32_t packed_pairs[kLanes / 2];
+    store_bf16(packed, load_n(k + d, n));
+    memcpy(packed_pairs, packed, sizeof(packed));
+    for (int i = 0; 2 * i < n; ++i) to_k[(d / 2 + i) * l.group] = packed_pairs[i];
+    store_bf16(packed, load_n(v + d, n));
+    for (int i = 0; i < kLanes; ++i) to_v[2 * (d + i)] = packed[i];
+  }
+}
+
 template <class E>
 void kv_write_typed(const KvLayout& l, uint8_t* block, int32_t offset, const float* k, const float* v) {
   using T = typename E::T;
@@ -69,6 +85,7 @@ void kv_write_typed(const KvLayout& l, uint8_t* block, int32_t offset, const flo
     k_factor = set1(k_scale > 0 ? 1.0f / k_scale : 0.0f);
     v_factor = set1(v_scale > 0 ? 1.0f / v_scale : 0.0f);
   }
+  if constexpr (E::kPaired) return kv_write_pairs(l, block, offset, k, v);
   T* to_k = reinterpret_cast<T*>(block) + offset / l.group * l.group * l.head_dim + offset % l.group;
   T* to_v = reinterpret_cast<T*>(block + l.v_offset) + offset * l.padded_dim;
   for (int d = 0; d < l.head_dim; d += kLanes) {

@@ -53,6 +53,35 @@ SL_INLINE uint16_t float_to_bf16(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+#if !defined(SL_VEC_AVX512)
+SL_INLINE void store_bf16(uint16_t* p, V x) {
+  float values[kLanes];
+  store(values, x);
+  for (int i = 0; i < kLanes; ++i) p[i] = float_to_bf16(values[i]);
+}
+// Sixteen pairs of bfloat16; vec_avx512.h says what the functions mean.
+struct Pairs {
+  V first, second;
+};
+SL_INLINE Pairs load_pairs(const uint32_t* p) {
+  float first[kLanes], second[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    first[i] = bits_float(p[i] << 16);
+    second[i] = bits_float(p[i] & 0xffff0000);
+  }
+  return {load(first), load(second)};
+}
+SL_INLINE Pairs set1_pairs(uint32_t pair) {
+  return {set1(bits_float(pair << 16)), set1(bits_float(pair & 0xffff0000))};
+}
+SL_INLINE Pairs keep_pairs(Pairs x, uint32_t mask) {
+  return {mask & 0xffff ? x.first : zero(), mask >> 16 ? x.second : zero()};
+}
+SL_INLINE V dot_pairs(Pairs a, Pairs b, V sum) {
+  return fma(a.second, b.second, fma(a.first, b.first, sum));
+}
+#endif
+
 // e^x to about 2 ulp (Cephes expf: range reduction by ln 2 in two parts, a polynomial of degree 6). Exactly 1 at 0; 0
 // below -87.3 and for NaN, so that a masked or broken score has no weight; x above 88.3 counts as 88.3.
 SL_INLINE V exp(V x) {

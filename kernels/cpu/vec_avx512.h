@@ -76,6 +76,27 @@ SL_INLINE void store_f16(uint16_t* p, V x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
+SL_INLINE void store_bf16(uint16_t* p, V x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(x.v));
+}
+// Sixteen pairs of bfloat16, the first of each in the low half.
+struct Pairs {
+  __m512i v;
+};
+SL_INLINE Pairs load_pairs(const uint32_t* p) {
+  return {_mm512_loadu_si512(p)};
+}
+SL_INLINE Pairs set1_pairs(uint32_t pair) {
+  return {_mm512_set1_epi32(static_cast<int32_t>(pair))};
+}
+// The halves of every pair whose bits are set in the mask; zero elsewhere.
+SL_INLINE Pairs keep_pairs(Pairs x, uint32_t mask) {
+  return {_mm512_and_si512(x.v, _mm512_set1_epi32(static_cast<int32_t>(mask)))};
+}
+// sum + a.first * b.first + a.second * b.second in every lane.
+SL_INLINE V dot_pairs(Pairs a, Pairs b, V sum) {
+  return {_mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v)};
+}
 SL_INLINE V load_i8(const int8_t* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }

@@ -88,6 +88,15 @@ export function kvBlockBytes(model: NativeModel, blockSize: number, kvDtype: KvD
   return openLibrary(model.libraryPath).kvBlockBytes(model.handle, blockSize, enumValue(KV_DTYPES, kvDtype));
 }
 
+/**
+ * The KV format that serves a model best here: exact beside exact weights; where the kernels have dot products of
+ * bfloat16 pairs, attention is twice as fast with it as with float16.
+ */
+export function defaultKvDtype(model: NativeModel, weightFormat: WeightFormat): KvDtype {
+  if (weightFormat === "float32") return "float32";
+  return model.info.isa === "avx512" || model.info.isa === "amx" ? "bfloat16" : "float16";
+}
+
 function describeModel({ spec, paths, tensors }: LoadPlan, options: LoadOptions, book: AddressBook): ArrayBufferView {
   const tensorBytes = new DataView(new ArrayBuffer(SL_TENSOR.size * tensors.length));
   tensors.forEach((tensor, i) => void writeTensor(tensorBytes, i * SL_TENSOR.size, tensor));

@@ -168,8 +168,6 @@ async function loadModel(
 }
 
 function backendConfig(settings: Settings, opened: OpenedModel, libraryPath: string): BackendConfig {
-  const { kvCacheDtype } = settings;
-  const kvDtype = kvCacheDtype !== "auto" ? kvCacheDtype : settings.dtype === "float32" ? "float32" : "float16";
   return {
     kind: "load",
     load: {
@@ -178,7 +176,7 @@ function backendConfig(settings: Settings, opened: OpenedModel, libraryPath: str
       weightFormat: settings.dtype,
       isa: settings.isa,
       numThreads: settings.threads,
-      kvDtype,
+      kvDtype: settings.kvCacheDtype,
       blockSize: settings.blockSize,
       kvCacheMemoryBytes: settings.kvCacheMemory,
       maxModelLen: settings.maxModelLen,

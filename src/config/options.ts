@@ -163,13 +163,13 @@ export const OPTIONS = {
     "memory for the KV cache, such as 2GiB; default: from what is free",
     parseBytes,
   ),
-  kvCacheDtype: option<"auto" | "float32" | "float16" | "int8">(
+  kvCacheDtype: option<"auto" | "float32" | "float16" | "bfloat16" | "int8">(
     ENGINE,
     "kv-cache-dtype",
     "auto",
-    "auto|float32|float16|int8",
-    "format of the KV cache; auto: float32 with --dtype float32, else float16",
-    choice("auto", "float32", "float16", "int8"),
+    "auto|float32|float16|bfloat16|int8",
+    "format of the KV cache; auto: float32 with --dtype float32, else bfloat16 or float16, whichever is faster here",
+    choice("auto", "float32", "float16", "bfloat16", "int8"),
   ),
   blockSize: option<number>(ENGINE, "block-size", 16, "TOKENS", "tokens a KV block: a power of two", integer(8, 256)),
   maxNumSeqs: option<number>(ENGINE, "max-num-seqs", 64, "N", "most sequences in one step", integer(1, 1024)),

@@ -21,7 +21,8 @@ export interface NativeLoad {
   readonly isa: Isa;
   /** Compute threads; 0: one a core. */
   readonly numThreads: number;
-  readonly kvDtype: KvDtype;
+  /** auto: defaultKvDtype(). */
+  readonly kvDtype: KvDtype | "auto";
   /** Tokens a KV block. */
   readonly blockSize: number;
   /** 0: sized from what is free, see kv-sizing.ts. */

@@ -1,7 +1,7 @@
 import type { Backend } from "../backend/backend.ts";
 import { FakeBackend } from "../backend/fake-backend.ts";
 import { createNativeEngine, NativeBackend } from "../backend/native-backend.ts";
-import { freeNativeModel, kvBlockBytes, loadNativeModel, type NativeModel } from "../backend/native-model.ts";
+import { defaultKvDtype, freeNativeModel, kvBlockBytes, loadNativeModel, type NativeModel } from "../backend/native-model.ts";
 import { NullBackend } from "../backend/null-backend.ts";
 import { probe } from "../backend/probe.ts";
 import { systemClock } from "../core/clock.ts";
@@ -68,8 +68,9 @@ function loadBackend(load: NativeLoad, options: EngineOptions): OpenedBackend {
     const [asked, available] = [load.kvCacheMemoryBytes, availableMemoryBytes].map((bytes) => (bytes / 1e9).toFixed(1));
     notices.push(`--kv-cache-memory asks for ${asked} GB, but ${available} GB are free: a full cache will not fit.`);
   }
+  const kvDtype = load.kvDtype === "auto" ? defaultKvDtype(model, load.weightFormat) : load.kvDtype;
   const size = sizeKvCache({
-    blockBytes: kvBlockBytes(model, load.blockSize, load.kvDtype),
+    blockBytes: kvBlockBytes(model, load.blockSize, kvDtype),
     blockSize: load.blockSize,
     kvCacheMemoryBytes: load.kvCacheMemoryBytes,
     availableMemoryBytes,
@@ -86,7 +87,7 @@ function loadBackend(load: NativeLoad, options: EngineOptions): OpenedBackend {
     numThreads: load.numThreads,
     blockSize: load.blockSize,
     numBlocks: size.numBlocks,
-    kvDtype: load.kvDtype,
+    kvDtype,
     maxNumSeqs: options.maxNumSeqs + SPARE_SLOTS,
     maxBatchedTokens: options.maxNumBatchedTokens,
     maxLogitRows: Math.max(MIN_LOGIT_ROWS, options.maxNumSeqs * (1 + options.speculativeTokens)),

@@ -1,7 +1,7 @@
 import { type Isa, type KvDtype, resultWords, type WeightFormat } from "../../src/backend/abi.ts";
 import { locateLibrary } from "../../src/backend/library.ts";
 import { createNativeEngine, type NativeBackend } from "../../src/backend/native-backend.ts";
-import { freeNativeModel, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
+import { defaultKvDtype, freeNativeModel, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
 import type { LoadPlan } from "../../src/model/spec.ts";
 import { GREEDY, packStep, type Row } from "../kernels/step.ts";
 
@@ -32,7 +32,7 @@ export class NativeRunner implements Disposable {
 
   static async open(
     plan: LoadPlan,
-    { weights, kv, maxModelLen, isa = "auto" }: { weights: WeightFormat; kv: KvDtype; maxModelLen: number; isa?: Isa },
+    { weights, kv, maxModelLen, isa = "auto" }: { weights: WeightFormat; kv: KvDtype | "auto"; maxModelLen: number; isa?: Isa },
   ): Promise<NativeRunner> {
     const model = loadNativeModel(plan, {
       libraryPath: await locateLibrary(),
@@ -40,7 +40,7 @@ export class NativeRunner implements Disposable {
       isa,
       numThreads: 2,
     });
-    return new NativeRunner(model, maxModelLen, kv);
+    return new NativeRunner(model, maxModelLen, kv === "auto" ? defaultKvDtype(model, weights) : kv);
   }
 
   /**

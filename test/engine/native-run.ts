@@ -1,5 +1,5 @@
 import { createNativeEngine } from "../../src/backend/native-backend.ts";
-import { freeNativeModel, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
+import { defaultKvDtype, freeNativeModel, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { DEFAULT_ENGINE_OPTIONS, type EngineOptions } from "../../src/engine/engine-options.ts";
@@ -48,7 +48,7 @@ export function run(
     numThreads: options.threads ?? 2,
     blockSize: BLOCK_SIZE,
     numBlocks: options.numBlocks ?? 1024,
-    kvDtype: "float16",
+    kvDtype: defaultKvDtype(model, "auto"),
     maxNumSeqs: 72,
     maxBatchedTokens: engineOptions.maxNumBatchedTokens,
     maxLogitRows: 80,

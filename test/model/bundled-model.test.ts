@@ -27,7 +27,7 @@ test(
   "the bundled model: float32 is the reference, the default precision stays close to it",
   async () => {
     using exact = await NativeRunner.open(plan, { weights: "float32", kv: "float32", maxModelLen: MAX_MODEL_LEN });
-    using served = await NativeRunner.open(plan, { weights: "auto", kv: "float16", maxModelLen: MAX_MODEL_LEN });
+    using served = await NativeRunner.open(plan, { weights: "auto", kv: "auto", maxModelLen: MAX_MODEL_LEN });
     let storedCount = 0;
     let klSum = 0;
     let klCount = 0;

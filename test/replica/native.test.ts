@@ -22,7 +22,7 @@ async function startNative(onNotice: (message: string) => void = () => {}): Prom
         weightFormat: "auto",
         isa: "auto",
         numThreads: 2,
-        kvDtype: "float16",
+        kvDtype: "auto",
         blockSize: 16,
         kvCacheMemoryBytes: 0,
         maxModelLen: 256,
