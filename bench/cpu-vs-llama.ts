@@ -3,7 +3,7 @@
  *
  *   bun bench/cpu-vs-llama.ts [--model FILE.gguf] [--rounds 5] [--threads N] [--streams 1,4,16,64] [--json FILE]
  *
- * Each round measures the machine's limits and then, for every measurement, both sides one after the other, taking turns
+ * For every measurement, each round measures the machine's limits and then both sides one after the other, taking turns
  * at being first. Needs `npm ci` in bench/peers (make bench-cpu does it).
  */
 import { loadavg } from "node:os";
@@ -87,8 +87,8 @@ for (const request of requests) {
   rounds.set(request, []);
 }
 for (let round = 0; round < Number(options.rounds); round++) {
-  const limits = measureLimits(libraryPath, "auto", threads);
   for (const request of requests) {
+    const limits = measureLimits(libraryPath, "auto", threads);
     const first = round % 2 === 0 ? ours : peer;
     const second = first === ours ? peer : ours;
     const a = await first.measure(request);

@@ -34,7 +34,7 @@ template <class Query>
 struct Rows {
   const Query* q;  // [rows][q_stride], scaled
   int q_stride;
-  float* state;    // [rows][partial_floats]
+  float* state;  // [rows][partial_floats]
   int64_t state_stride;
   int head_dim, padded_dim;
 };
@@ -121,8 +121,8 @@ SL_INLINE void weigh(const Tile<E>& tile, int from, int to, const float* weights
 // Advances R rows over one tile. Row r sees positions [begin[r], end[r]) of the tile, relative to it; [from, to) covers
 // all.
 template <class E, int R>
-void advance(const Tile<E>& tile, const int* begin, const int* end, int from, int to, int row, const Rows<typename E::Query>& rows,
-             float* scores) {
+void advance(const Tile<E>& tile, const int* begin, const int* end, int from, int to, int row,
+             const Rows<typename E::Query>& rows, float* scores) {
   const typename E::Query* q = rows.q + row * rows.q_stride;
   float* state = rows.state + row * rows.state_stride;
   const int first_group = from / kLanes, last_group = (to + kLanes - 1) / kLanes;
@@ -295,7 +295,8 @@ Tile<typename E::Widened> widen(const Tile<E>& tile, int head_dim, int padded_di
 
 // Advances all rows over the tile at absolute position `start`.
 template <class E>
-void advance_tile(const AttendArgs& a, const Tile<E>& tile, int start, const Rows<typename E::Query>& rows, float* scores) {
+void advance_tile(const AttendArgs& a, const Tile<E>& tile, int start, const Rows<typename E::Query>& rows,
+                  float* scores) {
   const int num_rows = a.num_queries * a.num_heads;
   for (int row = 0; row < num_rows; row += kRows) {
     const int count = smaller(kRows, num_rows - row);
@@ -312,7 +313,8 @@ void advance_tile(const AttendArgs& a, const Tile<E>& tile, int start, const Row
 
 // One segment's tiles for all rows.
 template <class E>
-void attend_segment(const AttendArgs& a, int segment, const Rows<typename E::Query>& rows, float* scores, float* joined) {
+void attend_segment(const AttendArgs& a, int segment, const Rows<typename E::Query>& rows, float* scores,
+                    float* joined) {
   const int lowest = first_visible(a, 0), highest = a.positions[a.num_queries - 1] + 1;
   const int begin = larger(segment * kSegment, lowest / kTile * kTile),
             end = smaller((segment + 1) * kSegment, highest);

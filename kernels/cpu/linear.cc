@@ -15,10 +15,9 @@
 namespace scalellm {
 namespace {
 
-// Multiply-adds of the largest tile: about 20 us of a core, so that a core taken by another process delays a step by
-// little more than its time slice. Those of the smallest: half a microsecond of reading its weights for one token,
-// beside which a claim is small.
-constexpr int64_t kMaxTileMacs = 4 << 20;
+// Multiply-adds of the largest tile: about 6 us of a core, which is what members wait for each other at most. Those of
+// the smallest: half a microsecond of reading its weights for one token, beside which a claim is small.
+constexpr int64_t kMaxTileMacs = 1 << 20;
 constexpr int64_t kMinTileMacs = 32 << 10;
 constexpr int64_t kTilesPerMember = 24;
 // Tokens whose activations are kept at hand while a range of panels streams past.

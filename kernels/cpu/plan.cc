@@ -28,11 +28,7 @@ class AttendPlanner {
     plan_.keys += plan_.positions.back() + 1;
   }
 
-  void finish() {
-    flush();
-    std::stable_sort(plan_.items.begin(), plan_.items.end(),
-                     [&](const AttendItem& a, const AttendItem& b) { return cost(a) > cost(b); });
-  }
+  void finish() { flush(); }
 
  private:
   void flush() {
@@ -58,11 +54,6 @@ class AttendPlanner {
       }
     }
     first_ = total;
-  }
-
-  int64_t cost(const AttendItem& item) const {
-    const int64_t context = plan_.positions[static_cast<size_t>(item.first + item.count - 1)] + 1;
-    return item.count * (item.segment < 0 ? context : std::min<int64_t>(kSegment, context - item.segment * kSegment));
   }
 
   const Step& step_;

@@ -32,7 +32,8 @@ struct Partials {
   int32_t head_rows = 0;  // rows from one KV head to the next
 };
 
-// Queries of a chunk and the items that cover them, most expensive first.
+// Queries of a chunk and the items that cover them, in the order of their tokens: a member's share of them is much the
+// same tokens as its share of the products before and after, whose rows are then in its own cache.
 struct AttendPlan {
   std::vector<int32_t> tokens;     // rows of the chunk, ascending
   std::vector<int32_t> positions;  // [tokens]

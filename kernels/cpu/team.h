@@ -22,12 +22,14 @@ class Member {
   // Splits tiles 0..count-1 over the members. Each starts with a contiguous share of its own, so that memory streams
   // and claims meet no other core, and then helps the others with theirs, so that a stolen core costs a tile and not a
   // step. Every member calls it, in the same order between barriers, with the same count. Does not wait at the end.
-  // Which member runs a tile never influences its result.
+  // Which member runs a tile never influences its result. kLastFirst goes through every share from its end, for tiles
+  // that cost the more the later they come.
+  enum Order { kFirstFirst, kLastFirst };
   template <class F>
-  void for_tiles(int64_t count, F&& tile) {
+  void for_tiles(int64_t count, F&& tile, Order order = kFirstFirst) {
     for (int share = index_, visited = 0; visited < size_; ++visited) {
       const int64_t begin = count * share / size_, end = count * (share + 1) / size_;
-      for (int64_t i; (i = begin + claim(share)) < end;) tile(i);
+      for (int64_t i; (i = claim(share)) < end - begin;) tile(order == kFirstFirst ? begin + i : end - 1 - i);
       if (++share == size_) share = 0;
     }
     next_counter();

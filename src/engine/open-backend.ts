@@ -1,7 +1,13 @@
 import type { Backend } from "../backend/backend.ts";
 import { FakeBackend } from "../backend/fake-backend.ts";
 import { createNativeEngine, NativeBackend } from "../backend/native-backend.ts";
-import { defaultKvDtype, freeNativeModel, kvBlockBytes, loadNativeModel, type NativeModel } from "../backend/native-model.ts";
+import {
+  defaultKvDtype,
+  freeNativeModel,
+  kvBlockBytes,
+  loadNativeModel,
+  type NativeModel,
+} from "../backend/native-model.ts";
 import { NullBackend } from "../backend/null-backend.ts";
 import { probe } from "../backend/probe.ts";
 import { systemClock } from "../core/clock.ts";

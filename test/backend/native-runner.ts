@@ -32,7 +32,12 @@ export class NativeRunner implements Disposable {
 
   static async open(
     plan: LoadPlan,
-    { weights, kv, maxModelLen, isa = "auto" }: { weights: WeightFormat; kv: KvDtype | "auto"; maxModelLen: number; isa?: Isa },
+    {
+      weights,
+      kv,
+      maxModelLen,
+      isa = "auto",
+    }: { weights: WeightFormat; kv: KvDtype | "auto"; maxModelLen: number; isa?: Isa },
   ): Promise<NativeRunner> {
     const model = loadNativeModel(plan, {
       libraryPath: await locateLibrary(),
