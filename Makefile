@@ -112,6 +112,15 @@ bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peer
 bench-cpu: $(DEPS) native bench/peers/node_modules/.package-lock.json ## Our CPU engine beside llama.cpp, interleaved (ARGS="--rounds 9")
 	$(BUN) bench/cpu-vs-llama.ts $(ARGS)
 
+# Checkpoints of random weights: K-quants and mixtures of experts in sizes that a small machine runs.
+QUANTS := $(patsubst %,build/gguf/%.gguf,llama-q4_k qwen3moe-q4_k qwen3moe-q8_0 mixtral-q4_k)
+build/gguf/%.gguf: bench/make-gguf.ts test/model/gguf/random-gguf.ts | $(DEPS) build/libscalellm_cpu.so $(MODEL)
+	$(BUN) bench/make-gguf.ts $@
+
+.PHONY: bench-quants
+bench-quants: $(QUANTS) native bench/peers/node_modules/.package-lock.json ## The same on K-quants and mixtures of experts of random weights
+	@for file in $(QUANTS); do echo "$$file"; $(BUN) bench/cpu-vs-llama.ts --model $$file $(ARGS) || exit 1; done
+
 .PHONY: format
 format: $(DEPS) ## Format all code
 	node_modules/.bin/biome check --write src test bench

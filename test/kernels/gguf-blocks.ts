@@ -27,6 +27,15 @@ export function float16(bits: number): number {
   return exponent ? sign * (1 + fraction / 1024) * 2 ** (exponent - 15) : sign * fraction * 2 ** -24;
 }
 
+const halfBits = new Uint16Array(1);
+const halfValue = new Float16Array(halfBits.buffer);
+
+/** The nearest binary16. */
+function float16Bits(value: number): number {
+  halfValue[0] = value;
+  return halfBits[0]!;
+}
+
 export function float8e4m3(bits: number): number {
   const sign = bits & 0x80 ? -1 : 1;
   const exponent = (bits >> 3) & 15;
@@ -143,8 +152,11 @@ const blocks: Record<number, Block> = {
 
 export const blockValues = (dtype: number): number => blocks[dtype]!.values;
 
-/** Random storage of numValues weights: any code, scales between 2^-10 and 2^-6 of either sign. */
-export function randomWeights(dtype: number, numValues: number, next: Random): Uint8Array {
+/**
+ * Random storage of numValues weights: any code, scales of either sign between 2^-10 and 2^-6, or half to one and a half
+ * times `scale`. Without scales: F32, F16 and BF16 of about 1/16.
+ */
+export function randomWeights(dtype: number, numValues: number, next: Random, scale?: number): Uint8Array {
   const block = blocks[dtype]!;
   const out = new Uint8Array((numValues / block.values) * block.bytes);
   if (dtype === Dtype.F32) {
@@ -157,7 +169,11 @@ export function randomWeights(dtype: number, numValues: number, next: Random): U
     for (let i = 0; i < block.bytes; i++) out[at + i] = Math.floor(next() * 256);
     for (const offset of block.halves) {
       // Exponents 5..8 of binary16 and a random fraction.
-      const bits = (Math.floor(next() * 2) << 15) | ((5 + Math.floor(next() * 4)) << 10) | Math.floor(next() * 1024);
+      const magnitude =
+        scale === undefined
+          ? ((5 + Math.floor(next() * 4)) << 10) | Math.floor(next() * 1024)
+          : float16Bits(scale * (0.5 + next()));
+      const bits = (Math.floor(next() * 2) << 15) | magnitude;
       out[at + offset] = bits & 255;
       out[at + offset + 1] = bits >> 8;
     }
