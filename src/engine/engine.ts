@@ -19,6 +19,7 @@ import { Throughput } from "./throughput.ts";
 const MIN_SAMPLES = 32;
 /** How long before the end of a step the next is decided: time to plan, pack and submit it, and to be woken late. */
 const LEAD_MS = 1.5;
+/** At least so much of the step: two deviations of its predicted time, where that is more. */
 const LEAD_SHARE = 0.1;
 
 /**
@@ -160,7 +161,7 @@ export class Engine {
     const { costs } = this.scheduler;
     if (!plan || costs.numSamples < MIN_SAMPLES) return 0;
     const ms = costs.predictMs(plan.numDecodes, plan.numPrefill, plan.numContext);
-    const leadMs = LEAD_MS + LEAD_SHARE * ms + 2 * costs.deviationMs;
+    const leadMs = LEAD_MS + Math.max(LEAD_SHARE, 2 * costs.deviation) * ms;
     return Math.max(plan.submittedMs, this.#lastDoneMs) + ms - leadMs;
   }
 

@@ -13,23 +13,22 @@ const AIM = 0.9;
  * before it or have it in the next.
  */
 export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Sequence): void {
-  let budget = chunkBudget(scheduler, plan);
   let mayAdmit = only === undefined;
   /** Lanes of prompts longer than one that ends here, a bit each. */
   let longer = 0;
   for (const group of scheduler.queue.classes) {
     // Lanes that can do nothing more in this step, a bit each.
     let blocked = longer;
-    for (let lane = group.nextLane(blocked, mayAdmit); lane && budget > 0; lane = group.nextLane(blocked, mayAdmit)) {
+    for (let lane = group.nextLane(blocked, mayAdmit); lane; lane = group.nextLane(blocked, mayAdmit)) {
       const sequence = lane.active.find((candidate) => !only || candidate === only);
       if (sequence) {
-        const count = planChunk(scheduler, plan, group, lane, sequence, budget);
-        budget -= count;
+        planChunk(scheduler, plan, group, lane, sequence, chunkBudget(scheduler, plan, sequence.numScheduled));
         if (sequence.prefilling) blocked |= 1 << lane.index;
         else if (!lane.exempt) longer |= -2 << lane.index;
         blocked |= longer;
         continue;
       }
+      if (chunkBudget(scheduler, plan, 0) <= 0) return;
       const next = mayAdmit ? lane.peek() : undefined;
       if (!next) {
         blocked |= 1 << lane.index;
@@ -42,21 +41,20 @@ export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Se
 }
 
 /**
- * Prefill tokens of this step: what keeps it under the ITL target, for the streams that run and for whoever arrives
- * while it computes; always at least a block, so that prompts go on whatever the load.
+ * Tokens that this step has room for of a prompt of which `start` are computed: what keeps it under the ITL target, for
+ * the streams that run and for whoever arrives while it computes; in all at least a block, so that prompts go on
+ * whatever the load.
  */
-function chunkBudget(scheduler: Scheduler, plan: StepPlan): number {
+function chunkBudget(scheduler: Scheduler, plan: StepPlan, start: number): number {
+  const { costs, info, options } = scheduler;
   const room = scheduler.maxTokens - plan.numTokens;
-  const { itlTargetMs } = scheduler.options;
-  if (itlTargetMs === 0) return room;
-  let context = 0;
-  for (const sequence of scheduler.running.prefilling) context = Math.max(context, sequence.numScheduled);
-  const budgetMs = itlTargetMs * AIM;
-  const within = scheduler.costs.prefillTokensWithin(budgetMs, plan.numDecodes, plan.numContext, context);
-  return Math.min(room, Math.max(within, scheduler.info.blockSize));
+  if (options.itlTargetMs === 0) return room;
+  const { numDecodes, numPrefill, numContext } = plan;
+  const within = costs.prefillTokensWithin(options.itlTargetMs * AIM, numDecodes, numPrefill, numContext, start);
+  return Math.min(room, Math.max(within, info.blockSize - numPrefill));
 }
 
-/** Plans the next chunk of an admitted sequence; returns its tokens. */
+/** Plans the next chunk of an admitted sequence, if there is room for any of it. */
 function planChunk(
   scheduler: Scheduler,
   plan: StepPlan,
@@ -64,7 +62,7 @@ function planChunk(
   lane: Lane,
   sequence: Sequence,
   budget: number,
-): number {
+): void {
   const start = sequence.numScheduled;
   let count = Math.min(budget, sequence.numTokens - start);
   const rowsLeft = scheduler.info.maxLogitRows - plan.numRows;
@@ -72,9 +70,9 @@ function planChunk(
   const scoreUntil = (until: number) => Math.min(until, sequence.numPrompt - 1);
   // Scoring rows and the sampling row at the end must fit into the step.
   const mostRows = rowsLeft - (start + count === sequence.numTokens ? 1 : 0);
-  if (mostRows < 0) return 0;
+  if (mostRows < 0) return;
   if (scoreUntil(start + count) - scoreFrom > mostRows) count = scoreFrom + mostRows - start;
-  if (count <= 0) return 0;
+  if (count <= 0) return;
   const end = start + count;
   const scoreRows = Math.max(0, scoreUntil(end) - scoreFrom);
   const last = end === sequence.numTokens;
@@ -89,5 +87,4 @@ function planChunk(
     lane.deactivate(sequence);
     scheduler.running.startDecoding(sequence);
   }
-  return count;
 }
