@@ -22,6 +22,8 @@ const numStreams = flag("streams", 64);
 const seed = flag("seed", 1);
 /** Until caches are full, code is compiled and heaps have found their size. */
 const WARM_UP_SHARE = 0.4;
+/** Both of most connections a stream may hold here, and what a server holds beside: libraries, listeners, event loops. */
+const MOST_OPEN_FILES = 2 * numStreams + 100;
 /** Slope of the fitted line after that. A leak of 1 kB a request is 1 to 2 MB a minute here. */
 const MOST_MB_PER_MINUTE = 1;
 const SAMPLE_MS = 1000;
@@ -139,6 +141,7 @@ function slope(points: readonly { x: number; y: number }[]): number {
 const startMs = performance.now();
 const endMs = startMs + minutes * 60_000;
 const samples: { x: number; y: number }[] = [];
+let mostOpenFiles = 0;
 console.log(`${numStreams} streams for ${minutes} minutes, seed ${seed}`);
 console.log("minute  RSS MB  open files  finished  went away  failed");
 let nextRow = 0;
@@ -146,9 +149,11 @@ const sampler = setInterval(() => {
   const minute = (performance.now() - startMs) / 60_000;
   const mb = rssMb();
   samples.push({ x: minute, y: mb });
+  const files = openFiles();
+  mostOpenFiles = Math.max(mostOpenFiles, files);
   if (minute < nextRow) return;
   nextRow += minutes / 20;
-  const cells = [minute.toFixed(2).padStart(6), mb.toFixed(1).padStart(6), String(openFiles()).padStart(10)];
+  const cells = [minute.toFixed(2).padStart(6), mb.toFixed(1).padStart(6), String(files).padStart(10)];
   console.log([...cells, counts.finished, counts.left, counts.failed].join("  "));
 }, SAMPLE_MS);
 
@@ -167,8 +172,10 @@ const code = await server.stop();
 console.log(
   `after the warm-up RSS changed by ${perMinute.toFixed(2)} MB a minute (at most ${MOST_MB_PER_MINUTE}), ` +
     `${counts.finished} finished, ${counts.left} went away, ${counts.failed} failed; ` +
-    `left running ${busy}, KV in use ${usage}, exit code ${code}`,
+    `left running ${busy}, KV in use ${usage}, at most ${mostOpenFiles} open files (bound ${MOST_OPEN_FILES}), ` +
+    `exit code ${code}`,
 );
-const flat = perMinute <= MOST_MB_PER_MINUTE && busy === 0 && usage === 0 && counts.failed === 0 && code === 0;
+const bounded = perMinute <= MOST_MB_PER_MINUTE && mostOpenFiles <= MOST_OPEN_FILES;
+const flat = bounded && busy === 0 && usage === 0 && counts.failed === 0 && code === 0;
 console.log(flat ? "flat" : "NOT flat");
 process.exit(flat ? 0 : 1);

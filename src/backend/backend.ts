@@ -12,6 +12,8 @@ export interface Backend {
   wait(ticket: Ticket, result: Int32Array): void;
   /** Waits for the step in flight, forgets every slot, keeps the weights. */
   reset(): void;
+  /** Time that the steps done so far took on the device, summed. Cheap enough for every step. */
+  stepMs(): number;
   profile(enable: boolean): BackendProfile;
   close(): void;
 }

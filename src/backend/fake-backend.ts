@@ -54,9 +54,10 @@ export class FakeBackend implements Backend {
   readonly #kv: Int32Array;
   readonly #slots: (FakeSampler | undefined)[];
   /** Steps in flight, oldest first. */
-  readonly #flights: { ticket: Ticket; result: Int32Array; doneMs: number; slots: Set<number>; fails: boolean }[] = [];
+  readonly #flights: { ticket: Ticket; result: Int32Array; doneMs: number; ms: number; slots: Set<number>; fails: boolean }[] = [];
   #nextTicket = 1;
   #lastDoneMs = 0;
+  #stepMs = 0;
   #broken = false;
   #profile = { steps: 0, tokens: 0, stepNs: 0, idleNs: 0 };
 
@@ -106,14 +107,15 @@ export class FakeBackend implements Backend {
     const now = this.#clock.nowMs();
     const startMs = Math.max(now, this.#lastDoneMs);
     if (this.#flights.length === 0 && this.#lastDoneMs > 0) this.#profile.idleNs += (startMs - this.#lastDoneMs) * 1e6;
-    this.#lastDoneMs = startMs + this.#costMs(step);
+    const ms = this.#costMs(step);
+    this.#lastDoneMs = startMs + ms;
     this.#profile.steps++;
     this.#profile.tokens += step.numTokens;
-    this.#profile.stepNs += (this.#lastDoneMs - startMs) * 1e6;
+    this.#profile.stepNs += ms * 1e6;
     const ticket = this.#nextTicket++;
     const slots = new Set(step.rowSlots);
     for (const id of step.inputIds) if (id < 0) slots.add(-1 - id);
-    this.#flights.push({ ticket, result, doneMs: this.#lastDoneMs, slots, fails: fault === "wait" });
+    this.#flights.push({ ticket, result, doneMs: this.#lastDoneMs, ms, slots, fails: fault === "wait" });
     return ticket;
   }
 
@@ -122,6 +124,7 @@ export class FakeBackend implements Backend {
     const flight = this.#flights[0];
     if (flight?.ticket !== ticket) throw new BackendError(-6, `fake backend: ticket ${ticket} is not next`);
     if (this.#clock.nowMs() < flight.doneMs) this.#sleepUntil(flight.doneMs);
+    this.#stepMs += flight.ms;
     if (flight.fails) this.#break("fake backend: an injected fault");
     this.#flights.shift();
     if (result.length < flight.result.length) throw new BackendError(-1, "fake backend: the result has no room");
@@ -134,6 +137,10 @@ export class FakeBackend implements Backend {
     // A fault may have left anything in memory.
     if (this.#broken) this.#kv.fill(0);
     this.#broken = false;
+  }
+
+  stepMs(): number {
+    return this.#stepMs;
   }
 
   profile(_enable: boolean): BackendProfile {

@@ -73,6 +73,8 @@ export class NativeBackend implements Backend {
   readonly #library: NativeLibrary;
   readonly #handle: NativeEngineHandle;
   readonly #slots = new SlotWriter();
+  readonly #profile = new DataView(new ArrayBuffer(SL_PROFILE.size));
+  #profiling = false;
   #closed = false;
 
   /** Attaches to an engine that createNativeEngine made in this process. Call reset() if its last driver died. */
@@ -112,8 +114,14 @@ export class NativeBackend implements Backend {
     this.#library.resetEngine(this.#engine);
   }
 
+  stepMs(): number {
+    this.#library.profile(this.#engine, this.#profiling, this.#profile);
+    return readField(SL_PROFILE.fields.step_ns, this.#profile) / 1e6;
+  }
+
   profile(enable: boolean): BackendProfile {
-    const view = new DataView(new ArrayBuffer(SL_PROFILE.size));
+    this.#profiling = enable;
+    const view = this.#profile;
     this.#library.profile(this.#engine, enable, view);
     const { fields } = SL_PROFILE;
     const stages: BackendProfile["stages"] = {};

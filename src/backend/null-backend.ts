@@ -21,6 +21,7 @@ export class NullBackend implements Backend {
   #next = 0;
   #tickets = 0;
   #sleepUs = 0;
+  #numSlept = 0;
 
   constructor({ stepMs, warmUpSteps, tokens, ...config }: NullBackendConfig) {
     this.#stepMs = stepMs;
@@ -48,9 +49,14 @@ export class NullBackend implements Backend {
     Atomics.wait(this.#never, 0, 0, this.#stepMs);
     const { user, system } = process.threadCpuUsage(before);
     this.#sleepUs += user + system;
+    this.#numSlept++;
   }
 
   reset(): void {}
+
+  stepMs(): number {
+    return this.#numSlept * this.#stepMs;
+  }
 
   /** stepNs is the CPU that falling asleep and waking up took: a device's cost, not that of what is around it. */
   profile(): BackendProfile {

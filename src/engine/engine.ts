@@ -51,6 +51,10 @@ export class Engine {
   #numArrived = 0;
   #numWaitingRequests = 0;
   #lastDoneMs = 0;
+  /** What the device had computed by then, summed. */
+  #deviceMs = 0;
+  /** Idle time of the device not yet in the statistics; less than nothing while a step's end is noticed early or late. */
+  #idleMs = 0;
   /** An abort has no record, but changes what runs: it is told even when no step follows. */
   #statsChanged = false;
 
@@ -190,9 +194,6 @@ export class Engine {
       return "failed";
     }
     plan.submittedMs = this.#clock.nowMs();
-    if (!this.#inFlight && this.stats.steps > 0 && this.#lastDoneMs > 0) {
-      this.stats.gapMs += plan.submittedMs - this.#lastDoneMs;
-    }
     plan.step = ++this.scheduler.submitted;
     this.#notePrompts(plan);
     return plan;
@@ -222,12 +223,28 @@ export class Engine {
   }
 
   #observe(plan: StepPlan, doneMs: number): void {
+    this.#measureGap(doneMs);
     const ms = doneMs - Math.max(plan.submittedMs, this.#lastDoneMs);
     this.scheduler.costs.observe(plan.numDecodes, plan.numPrefill, plan.numContext, ms);
     this.#throughput.observe(plan.numTokens, ms);
     this.stats.steps++;
     this.stats.stepMs += ms;
     this.stats.computedTokens += plan.numTokens;
+  }
+
+  /**
+   * While there is work the device is idle whenever it computes no step: also between a step's end and the submission of
+   * a next one that was decided too late, which this thread sees only when it waits.
+   */
+  #measureGap(doneMs: number): void {
+    const deviceMs = this.#backend.stepMs();
+    // After a rest, or a fault, time counts from this step's end.
+    if (this.#lastDoneMs > 0) this.#idleMs += doneMs - this.#lastDoneMs - (deviceMs - this.#deviceMs);
+    else this.#idleMs = 0;
+    this.#deviceMs = deviceMs;
+    if (this.#idleMs <= 0) return;
+    this.stats.gapMs += this.#idleMs;
+    this.#idleMs = 0;
   }
 
   /** A failed step: everything in flight is computed again. A sticky error is rethrown: this process cannot go on. */

@@ -43,7 +43,7 @@ export const STATS = [
   "scheduleMs",
   "packMs",
   "commitMs",
-  /** Time from the end of a step to the submission of the next while there was work: the device was idle. */
+  /** Time from the end of a step to the start of the next while there was work: the device was idle. */
   "gapMs",
   "stepMs",
   /** Tokens that waiting sequences have yet to compute. */

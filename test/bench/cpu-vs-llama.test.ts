@@ -73,6 +73,10 @@ class CheckingBackend implements Backend {
   reset(): void {}
   close(): void {}
 
+  stepMs(): number {
+    return 0;
+  }
+
   profile(): BackendProfile {
     const stages = { qkv: { ns: 0, bytes: this.tokens * 10, ops: this.tokens * 3 } };
     return { steps: 0, tokens: 0, stepNs: 0, idleNs: 0, stages };
