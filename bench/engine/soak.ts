@@ -22,8 +22,8 @@ const numStreams = flag("streams", 64);
 const seed = flag("seed", 1);
 /** Until caches are full, code is compiled and heaps have found their size. */
 const WARM_UP_SHARE = 0.4;
-/** Both of most connections a stream may hold here, and what a server holds beside: libraries, listeners, event loops. */
-const MOST_OPEN_FILES = 2 * numStreams + 100;
+/** Three clients here pool connections, each at most one a stream at a time; a server holds some files beside. */
+const MOST_OPEN_FILES = 3 * numStreams + 100;
 /** Slope of the fitted line after that. A leak of 1 kB a request is 1 to 2 MB a minute here. */
 const MOST_MB_PER_MINUTE = 1;
 const SAMPLE_MS = 1000;

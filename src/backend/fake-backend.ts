@@ -54,7 +54,14 @@ export class FakeBackend implements Backend {
   readonly #kv: Int32Array;
   readonly #slots: (FakeSampler | undefined)[];
   /** Steps in flight, oldest first. */
-  readonly #flights: { ticket: Ticket; result: Int32Array; doneMs: number; ms: number; slots: Set<number>; fails: boolean }[] = [];
+  readonly #flights: {
+    ticket: Ticket;
+    result: Int32Array;
+    doneMs: number;
+    ms: number;
+    slots: Set<number>;
+    fails: boolean;
+  }[] = [];
   #nextTicket = 1;
   #lastDoneMs = 0;
   #stepMs = 0;

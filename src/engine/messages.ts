@@ -15,10 +15,11 @@ export interface InitEngine {
   readonly type: "init";
   readonly backend: BackendConfig;
   readonly options: EngineOptions;
-  /** Polled for ToEngine. */
+  /** Polled for ToEngine; takes FromEngine. */
   readonly port: MessagePort;
-  /** One Int32 that grows with each message, see mailbox.ts. */
+  /** One Int32 each that grows with each message to the engine and from it, see mailbox.ts. */
   readonly wake: SharedArrayBuffer;
+  readonly wakeReplica: SharedArrayBuffer;
 }
 
 export interface AddRequest {

@@ -2,7 +2,7 @@ import type { Backend } from "../backend/backend.ts";
 import { BackendError } from "../backend/backend.ts";
 import { clockOriginMs, systemClock } from "../core/clock.ts";
 import { Engine } from "./engine.ts";
-import { Mailbox } from "./mailbox.ts";
+import { Mailbox, MailboxSender } from "./mailbox.ts";
 import type { FromEngine, InitEngine, ToEngine } from "./messages.ts";
 import { openBackend } from "./open-backend.ts";
 
@@ -12,13 +12,13 @@ declare const self: Worker;
 /** A shorter sleep than this before a step is decided costs more, in two switches of thread, than it may bring. */
 const MIN_SLEEP_MS = 1;
 
-const post = (message: FromEngine) => self.postMessage(message);
-
 self.onmessage = (event: MessageEvent<InitEngine>) => {
   self.onmessage = null;
+  const { backend: config, options, port, wake, wakeReplica } = event.data;
+  const outbox = new MailboxSender<FromEngine>(port, wakeReplica);
+  const post = (message: FromEngine) => outbox.send(message);
   let loaded = false;
   try {
-    const { backend: config, options, port, wake } = event.data;
     const opened = openBackend(config, options);
     const { backend } = opened;
     for (const message of opened.notices) post({ type: "notice", message });
@@ -31,7 +31,7 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
       reattach: opened.reattach,
     });
     loaded = true;
-    loop(engine, backend, new Mailbox<ToEngine>(port, wake));
+    loop(engine, backend, new Mailbox<ToEngine>(port, wake), post);
     opened.close();
     post({ type: "closed" });
   } catch (error) {
@@ -50,7 +50,7 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
  * Takes messages between steps and sleeps while there is nothing to compute. While a step computes the next one is
  * decided as late as it may be, so that who arrives meanwhile is in it.
  */
-function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>): void {
+function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>, post: (message: FromEngine) => void): void {
   let busy = false;
   for (;;) {
     const patienceMs = busy ? engine.decideByMs - systemClock.nowMs() : Number.POSITIVE_INFINITY;

@@ -1,7 +1,7 @@
 import { workerUrl } from "../core/worker-url.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
-import { MailboxSender } from "../engine/mailbox.ts";
+import { MailboxListener, MailboxSender } from "../engine/mailbox.ts";
 import type { EngineReady, FromEngine, InitEngine, ProfileReply, ToEngine } from "../engine/messages.ts";
 
 export interface EngineConnectionHandlers {
@@ -23,6 +23,7 @@ export interface EngineDeath {
 export class EngineConnection {
   readonly #worker: Worker;
   readonly #mailbox: MailboxSender<ToEngine>;
+  readonly #inbox: MailboxListener<FromEngine>;
   readonly #handlers: EngineConnectionHandlers;
   readonly #closed = Promise.withResolvers<void>();
   #dead = false;
@@ -31,12 +32,13 @@ export class EngineConnection {
     this.#handlers = handlers;
     const { port1, port2 } = new MessageChannel();
     const wake = new SharedArrayBuffer(4);
+    const wakeReplica = new SharedArrayBuffer(4);
     this.#mailbox = new MailboxSender(port1, wake);
+    this.#inbox = new MailboxListener(port1, wakeReplica, (message) => this.#receive(message));
     this.#worker = new Worker(workerUrl("engine/worker.ts"), { name: "engine" });
-    this.#worker.onmessage = (event: MessageEvent<FromEngine>) => this.#receive(event.data);
-    this.#worker.onerror = (event) => this.#die({ message: event.message, sticky: false });
-    this.#worker.addEventListener("close", () => this.#die({ message: "The engine Worker ended.", sticky: false }));
-    const init: InitEngine = { type: "init", backend, options, port: port2, wake };
+    this.#worker.onerror = (event) => this.#lose(event.message);
+    this.#worker.addEventListener("close", () => this.#lose("The engine Worker ended."));
+    const init: InitEngine = { type: "init", backend, options, port: port2, wake, wakeReplica };
     this.#worker.postMessage(init, [port2]);
   }
 
@@ -77,6 +79,12 @@ export class EngineConnection {
     }
   }
 
+  /** The Worker is gone: what it said before comes first. */
+  #lose(message: string): void {
+    this.#inbox.drain();
+    this.#die({ message, sticky: false });
+  }
+
   #die(death: EngineDeath): void {
     if (this.#dead) return;
     this.#stop();
@@ -86,6 +94,7 @@ export class EngineConnection {
 
   #stop(): void {
     this.#dead = true;
+    this.#inbox.close();
     this.#worker.terminate();
     this.#mailbox.close();
   }

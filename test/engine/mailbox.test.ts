@@ -1,21 +1,22 @@
 import { expect, test } from "bun:test";
-import { MailboxSender } from "../../src/engine/mailbox.ts";
+import { MailboxListener, MailboxSender } from "../../src/engine/mailbox.ts";
 
-test("a Worker that sleeps without an event loop is woken by every message, in order", async () => {
+test("a Worker that sleeps without an event loop and a thread with one are woken by every message, in order", async () => {
   const worker = new Worker(new URL("./mailbox-echo.ts", import.meta.url).href);
   const { port1, port2 } = new MessageChannel();
   const wake = new SharedArrayBuffer(4);
   const sender = new MailboxSender<number>(port1, wake);
   const received: unknown[] = [];
   let onMessage: () => void = () => {};
-  worker.onmessage = (event) => {
-    received.push(event.data);
+  const wakeBack = new SharedArrayBuffer(4);
+  const listener = new MailboxListener<unknown>(port1, wakeBack, (message) => {
+    received.push(message);
     onMessage();
-  };
+  });
   const receive = async (count: number) => {
     while (received.length < count) await new Promise<void>((resolve) => (onMessage = resolve));
   };
-  worker.postMessage({ port: port2, wake }, [port2]);
+  worker.postMessage({ port: port2, wake, wakeBack }, [port2]);
   await receive(1);
   expect(received[0]).toBe("empty: undefined, after a while: undefined");
   // One at a time, so that it sleeps between them, then many at once.
@@ -28,6 +29,29 @@ test("a Worker that sleeps without an event loop is woken by every message, in o
   sender.send(0);
   await receive(2002);
   expect(received.slice(1)).toEqual([...Array.from({ length: 2000 }, (_, i) => i + 1), "done"]);
+  listener.close();
   sender.close();
   worker.terminate();
+});
+
+test("a listener takes what lies there at once when asked to, and nothing once it is closed", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const wake = new SharedArrayBuffer(4);
+  const received: number[] = [];
+  const listener = new MailboxListener<number>(port1, wake, (message) => {
+    received.push(message);
+    // A message that ends it hides the ones behind it.
+    if (message === 4) listener.close();
+  });
+  const sender = new MailboxSender<number>(port2, wake);
+  for (let i = 1; i <= 3; i++) sender.send(i);
+  listener.drain();
+  expect(received).toEqual([1, 2, 3]);
+  sender.send(4);
+  sender.send(5);
+  while (received.length < 4) await Bun.sleep(1);
+  listener.drain();
+  await Bun.sleep(5);
+  expect(received).toEqual([1, 2, 3, 4]);
+  sender.close();
 });
