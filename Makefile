@@ -169,3 +169,7 @@ bench-startup: build ## Time from start to ready, and memory
 .PHONY: bench-http
 bench-http: build ## Our server beside llama-server, which bench/peers/build-llama-server.sh builds (ARGS="--rounds 3")
 	$(BUN) bench/http-vs-llama.ts $(ARGS)
+
+.PHONY: bench-http-share
+bench-http-share: build ## How much of the engine's throughput arrives through HTTP
+	$(BUN) bench/http-share.ts $(ARGS)

@@ -152,26 +152,66 @@ static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* a
   if constexpr (kCount > 1) multiply<Format, kCount - 1>(panel, cols, acts, count, out);
 }
 
-// Rounds half a group to int8 and returns the sum of the integers.
-SL_INLINE int32_t quantize_half(__m512 x, int8_t* q, float* scale) {
-  const float most = _mm512_reduce_max_ps(_mm512_abs_ps(x));
-  const bool zero = !(most > kLeastAct);
-  *scale = zero ? 0.0f : most / 127.0f;
-  const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(zero ? 0.0f : 127.0f / most)));
-  _mm_store_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(rounded));
-  return _mm512_reduce_add_epi32(rounded);
+SL_INLINE __m512i quarters(__m512i a, __m512i b, int which) {
+  return which == 0 ? _mm512_shuffle_i32x4(a, b, 0x44) : _mm512_shuffle_i32x4(a, b, 0xee);
+}
+SL_INLINE __m512i alternate_quarters(__m512i a, __m512i b, int which) {
+  return which == 0 ? _mm512_shuffle_i32x4(a, b, 0x88) : _mm512_shuffle_i32x4(a, b, 0xdd);
+}
+
+// Reduces four vectors at once: every lane of quarter i becomes the reduction of x[i].
+template <class Reduce>
+SL_INLINE __m512i reduce_four(const __m512i* x, Reduce reduce) {
+  const __m512i a = reduce(quarters(x[0], x[1], 0), quarters(x[0], x[1], 1));
+  const __m512i b = reduce(quarters(x[2], x[3], 0), quarters(x[2], x[3], 1));
+  __m512i out = reduce(alternate_quarters(a, b, 0), alternate_quarters(a, b, 1));
+  out = reduce(out, _mm512_shuffle_epi32(out, _MM_PERM_BADC));
+  return reduce(out, _mm512_shuffle_epi32(out, _MM_PERM_CDAB));
+}
+
+SL_INLINE __m128i first_lanes(__m512i x) {
+  const __m512i lanes = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  return _mm512_castsi512_si128(_mm512_permutexvar_epi32(lanes, x));
+}
+
+// Rounds a pair of groups, four halves, to int8.
+SL_INLINE void quantize_pair(const __m512* x, ActGroup* group) {
+  __m512i bits[4];
+  for (int i = 0; i < 4; ++i) bits[i] = _mm512_castps_si512(_mm512_abs_ps(x[i]));
+  const __m512 most = _mm512_castsi512_ps(reduce_four(bits, [](__m512i a, __m512i b) {
+    return _mm512_castps_si512(_mm512_max_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
+  }));
+  const __mmask16 live = _mm512_cmp_ps_mask(most, _mm512_set1_ps(kLeastAct), _CMP_GT_OQ);
+  const __m512 range = _mm512_set1_ps(127.0f);
+  const __m512 scale = _mm512_maskz_div_ps(live, most, range), factor = _mm512_maskz_div_ps(live, range, most);
+  const __m512 factors[4] = {_mm512_shuffle_f32x4(factor, factor, 0x00), _mm512_shuffle_f32x4(factor, factor, 0x55),
+                             _mm512_shuffle_f32x4(factor, factor, 0xaa), _mm512_shuffle_f32x4(factor, factor, 0xff)};
+  __m512i q[4];
+  for (int i = 0; i < 4; ++i) {
+    q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(x[i], factors[i]));
+    _mm_store_si128(reinterpret_cast<__m128i*>(group[i / 2].q + i % 2 * kGroupHalf), _mm512_cvtepi32_epi8(q[i]));
+  }
+  alignas(16) int32_t sums[4];
+  alignas(16) float scales[4];
+  _mm_store_si128(reinterpret_cast<__m128i*>(sums),
+                  first_lanes(reduce_four(q, [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); })));
+  _mm_store_ps(scales, _mm_castsi128_ps(first_lanes(_mm512_castps_si512(scale))));
+  for (int g = 0; g < 2; ++g) {
+    for (int h = 0; h < 2; ++h) group[g].scale[h] = scales[2 * g + h];
+    finish_act_group(sums + 2 * g, g == 1, group + g);
+  }
 }
 
 void prepare(const float* x, int64_t cols, uint8_t* acts) {
   ActGroup* group = reinterpret_cast<ActGroup*>(acts);
-  for (int64_t first = 0; first < num_pairs(cols) * kPairCols; first += kGroup, ++group) {
-    int32_t sums[2];
-    for (int h = 0; h < 2; ++h) {
-      const int64_t at = first + h * kGroupHalf, left = cols - at;
+  for (int64_t first = 0; first < cols; first += kPairCols, group += 2) {
+    __m512 part[4];
+    for (int i = 0; i < 4; ++i) {
+      const int64_t left = cols - first - i * kGroupHalf;
       const __mmask16 mask = left >= 16 ? __mmask16(0xffff) : left > 0 ? __mmask16((1u << left) - 1) : __mmask16(0);
-      sums[h] = quantize_half(_mm512_maskz_loadu_ps(mask, x + at), group->q + h * kGroupHalf, &group->scale[h]);
+      part[i] = _mm512_maskz_loadu_ps(mask, x + first + i * kGroupHalf);
     }
-    finish_act_group(sums, first % kPairCols != 0, group);
+    quantize_pair(part, group);
   }
 }
 

@@ -1,0 +1,90 @@
+// How much of the engine's throughput arrives through HTTP: `make bench-http-share`. One server, the bundled model. Each
+// round, requests of 62 prompt and 64 output tokens go to its replica from inside the process, and then over HTTP from
+// `scalellm bench` in a process of its own, taking turns at being first. Target: at least 90% at every load.
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { startServer } from "../src/cli/start-server.ts";
+import { loadSettings } from "../src/config/load-settings.ts";
+import { DEFAULT_SAMPLING } from "../src/core/sampling-params.ts";
+import type { LocalReplica } from "../src/replica/local.ts";
+
+const { values: flags } = parseArgs({
+  options: {
+    concurrency: { type: "string", default: "1,4,16,64" },
+    rounds: { type: "string", default: "5" },
+  },
+});
+const PROMPT_TOKENS = 62;
+const OUTPUT_TOKENS = 64;
+const results = join(import.meta.dir, "../build/http-share.jsonl");
+
+/** Requests of a turn, enough for the first and last ones not to matter. */
+const requestsOf = (concurrency: number): number => Math.max(8, 3 * concurrency);
+
+const { settings } = loadSettings(["--port", "0", "--no-grpc", "--log-level", "warn"]);
+const server = await startServer(settings);
+const { replica } = await server.ready;
+let numRequests = 0;
+
+async function generate(to: LocalReplica): Promise<void> {
+  const id = ++numRequests;
+  const request = {
+    id: `in-process-${id}`,
+    model: "bundled",
+    promptTokenIds: Int32Array.from({ length: PROMPT_TOKENS }, (_, i) => 1000 + ((id * 7919 + i * 131) % 40_000)),
+    promptText: undefined,
+    n: 1,
+    sampling: { ...DEFAULT_SAMPLING, maxTokens: OUTPUT_TOKENS, ignoreEos: true },
+    priority: 0,
+    tenant: "",
+    deadlineMs: undefined,
+    resume: undefined,
+  };
+  for await (const _ of to.generate(request, new AbortController().signal));
+}
+
+/** Tokens/s of a closed loop on the replica itself. */
+async function inProcess(concurrency: number): Promise<number> {
+  let left = requestsOf(concurrency);
+  const startMs = performance.now();
+  await Promise.all(
+    Array.from({ length: concurrency }, async () => {
+      while (left-- > 0) await generate(replica);
+    }),
+  );
+  return (requestsOf(concurrency) * OUTPUT_TOKENS * 1000) / (performance.now() - startMs);
+}
+
+/** Tokens/s of the same load, over HTTP. */
+async function overHttp(concurrency: number): Promise<number> {
+  const command = ["dist/scalellm", "bench", server.url, "--api", "completions", "--warmup", "1"]
+    .concat(["--input-tokens", `${PROMPT_TOKENS}`, "--output-tokens", `${OUTPUT_TOKENS}`])
+    .concat(["--seed", `${++numRequests}`, "--concurrency", `${concurrency}`])
+    .concat(["--requests", `${requestsOf(concurrency)}`, "--output", results]);
+  const child = Bun.spawn(command, { stdio: ["ignore", "ignore", "ignore"] });
+  if ((await child.exited) !== 0) throw new Error("scalellm bench failed");
+  const lines = (await Bun.file(results).text()).trimEnd().split("\n");
+  const figures = lines.map((line) => JSON.parse(line)).find(({ type }) => type === "figures");
+  return figures.outputTokensPerS;
+}
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+const span = (values: readonly number[], digits: number): string =>
+  `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}-${Math.max(...values).toFixed(digits)})`;
+
+console.log(`${"streams".padEnd(9)}${"in-process tok/s".padEnd(24)}${"HTTP tok/s".padEnd(24)}HTTP / in-process`);
+for (const concurrency of flags.concurrency.split(",").map(Number)) {
+  const [inside, http]: [number[], number[]] = [[], []];
+  await inProcess(concurrency);
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    if (round % 2 === 0) inside.push(await inProcess(concurrency));
+    http.push(await overHttp(concurrency));
+    if (round % 2 === 1) inside.push(await inProcess(concurrency));
+  }
+  const ratios = inside.map((value, i) => http[i]! / value);
+  console.log(
+    `${String(concurrency).padEnd(9)}${span(inside, 0).padEnd(24)}${span(http, 0).padEnd(24)}${span(ratios, 2)}`,
+  );
+}
+await server.stop(false);
+process.exit(0);
