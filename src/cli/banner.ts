@@ -30,8 +30,9 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
   const key = settings.apiKey.length > 0 ? " -H 'authorization: Bearer YOUR_KEY'" : "";
   const { path, prompt } = model.hasChatTemplate
     ? { path: "chat/completions", prompt: { messages: [{ role: "user", content: "Why is the sky blue?" }] } }
-    : { path: "completions", prompt: { prompt: "The sky is blue because", max_tokens: 64 } };
-  const body = JSON.stringify({ model: model.name, ...prompt, stream: true });
+    : { path: "completions", prompt: { prompt: "The sky is blue because" } };
+  // A small model may never come to an end by itself.
+  const body = JSON.stringify({ model: model.name, ...prompt, max_tokens: 128, stream: true });
   return `${bold(`ScaleLLM ${VERSION}`)}
 ${rows.map(([name, value]) => `  ${name.padEnd(10)}${value}`).join("\n")}
 

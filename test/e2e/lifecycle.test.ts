@@ -167,12 +167,12 @@ test("wrong usage says what to do and ends with 2", async () => {
 
 test("run answers one prompt", async () => {
   const { exitCode, stdout } = Bun.spawnSync(
-    [BINARY, "run", "--temperature", "0", "--max-tokens", "24", "Why is the sky blue?"],
+    [BINARY, "run", "--temperature", "0", "--max-tokens", "24", "What is 2+2?"],
     {
       stdio: ["ignore", "pipe", "pipe"],
     },
   );
-  expect(stdout.toString()).toContain("Rayleigh scattering");
+  expect(stdout.toString()).toContain("is 4.");
   expect(exitCode).toBe(0);
 });
 
