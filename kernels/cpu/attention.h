@@ -15,7 +15,7 @@ namespace scalellm {
 constexpr int32_t kTile = 64;
 constexpr int32_t kSegment = 256;
 // Rows (queries x query heads of one KV head) that share a walk over the context.
-constexpr int32_t kMaxAttendRows = 32;
+constexpr int32_t kMaxAttendRows = 64;
 
 // One KV head's attention for some queries of one sequence.
 struct AttendArgs {

@@ -28,9 +28,7 @@ class AttendPlanner {
     plan_.keys += plan_.positions.back() + 1;
   }
 
-  void finish() { flush(); }
-
- private:
+  // Ends the sequence that was added to last.
   void flush() {
     const int32_t total = static_cast<int32_t>(plan_.tokens.size()), count = total - first_;
     if (count == 0) return;
@@ -48,7 +46,7 @@ class AttendPlanner {
       }
       partial_rows_ += head_rows * num_kv_heads_;
     } else {
-      const int32_t most = std::max(1, kMaxAttendRows / group_);
+      const int32_t most = std::max(1, kItemRows / group_);
       for (int32_t i = first_; i < total; i += most) {
         plan_.items.push_back({seq_, i, std::min(most, total - i), -1, 0, 0});
       }
@@ -56,6 +54,7 @@ class AttendPlanner {
     first_ = total;
   }
 
+ private:
   const Step& step_;
   const Chunk& chunk_;
   const int32_t num_kv_heads_, group_;
@@ -86,8 +85,8 @@ int32_t plan_step(const Step& step, int32_t num_kv_heads, int32_t group, std::ve
         chunk.row_queries.push_back(static_cast<int32_t>(chunk.wanted.tokens.size()) - 1);
       }
     }
-    all.finish();
-    wanted.finish();
+    all.flush();
+    wanted.flush();
     chunk.row_end = row;
     chunk.decodes = step.cu_seqlens[seq + 1] - step.cu_seqlens[first_seq] == seq + 1 - first_seq;
   }

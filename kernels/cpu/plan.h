@@ -12,6 +12,9 @@ namespace scalellm {
 constexpr int32_t kChunkTokens = 256;
 // Sequences with at most so many queries in a chunk split their context over tiles of work, segment by segment.
 constexpr int32_t kSplitQueries = 4;
+// Rows (queries x query heads of one KV head) that an item is cut to where a head group is no larger: fewer than may
+// share a walk, so that members finish together.
+constexpr int32_t kItemRows = 32;
 // Bound on partial results held at once, in query rows; sequences beyond it walk their context in one piece.
 constexpr int32_t kMaxPartialRows = 8192;
 
