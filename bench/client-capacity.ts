@@ -14,6 +14,7 @@ import { describeLoad } from "../src/bench/types.ts";
 import { syntheticWorkload } from "../src/bench/workload/synthetic.ts";
 import { WORDS } from "../src/bench/workload/words.ts";
 import { systemClock } from "../src/core/clock.ts";
+import { figureOf } from "./figure.ts";
 import { MOCK_OVERHEAD_TOKENS, type MockTiming, PROMPT_KEY_CHARS } from "./mock-server.ts";
 
 const STREAMS = 64;
@@ -98,7 +99,6 @@ async function measure(itlMs: number): Promise<Capacity> {
 
 /** Two processes and their clocks share this machine: a single run may meet a busy moment, the median of five hardly. */
 const REPEATS = 5;
-const median = (values: number[]): number => quantileOfSorted(sortedCopy(values), 0.5);
 
 /** What the client must keep at the first load below. */
 const CHUNKS_PER_S = 20_000;
@@ -109,7 +109,7 @@ let keeps = true;
 for (const itlMs of [2.5, 1, 0.5]) {
   const runs: Capacity[] = [];
   for (let i = 0; i < REPEATS; i++) runs.push(await measure(itlMs));
-  const of = (key: keyof Capacity): number => median(runs.map((run) => run[key]));
+  const of = (key: keyof Capacity): number => figureOf(runs.map((run) => run[key])).median;
   if (rows.length === 0)
     keeps = of("chunksPerS") >= CHUNKS_PER_S && 1e6 / of("cpuUs") >= CHUNKS_PER_S && of("receiveP99Ms") <= LATE_MS;
   rows.push([

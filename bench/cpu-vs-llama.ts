@@ -17,7 +17,8 @@ import { openModel } from "../src/model/open-model.ts";
 import { describeRequest, type MeasurementRequest } from "./cpu/measurement.ts";
 import { PeerSide } from "./cpu/peer-side.ts";
 import { ScaleLlmSide } from "./cpu/scalellm-side.ts";
-import { type Figure, type Round, type Summary, summariseRounds } from "./cpu/summarise-rounds.ts";
+import { type Round, type Summary, summariseRounds } from "./cpu/summarise-rounds.ts";
+import { type Figure, formatFigure } from "./figure.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -113,15 +114,13 @@ if (options.json !== undefined) {
 process.exit(0);
 
 function printTable(rows: ReadonlyArray<{ request: MeasurementRequest; summary: Summary }>): void {
-  const span = ({ median, min, max }: Figure, digits: number): string =>
-    `${median.toFixed(digits)} (${min.toFixed(digits)}-${max.toFixed(digits)})`;
   const percent = (figure: Figure): string => `${(figure.median * 100).toFixed(0)}%`;
   const header = ["", "ours tok/s", "peer tok/s", "ratio", "CPU ms/tok ours, peer", "of read bw", "of int8 peak"];
   const cells = rows.map(({ request, summary }) => [
     describeRequest(request),
-    span(summary.ours, 1),
-    span(summary.peer, 1),
-    span(summary.ratio, 2),
+    formatFigure(summary.ours, 1),
+    formatFigure(summary.peer, 1),
+    formatFigure(summary.ratio, 2),
     `${summary.oursCpuMs.median.toFixed(2)}, ${summary.peerCpuMs.median.toFixed(2)}`,
     percent(summary.readShare),
     percent(summary.computeShare),

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startServer } from "../src/cli/start-server.ts";
 import { loadSettings } from "../src/config/load-settings.ts";
-import { DEFAULT_SAMPLING } from "../src/core/sampling-params.ts";
 import type { LocalReplica } from "../src/replica/local.ts";
+import { tokenRequest } from "./engine/token-request.ts";
+import { figureOf, formatFigure } from "./figure.ts";
 
 const { values: flags } = parseArgs({
   options: {
@@ -28,18 +29,8 @@ let numRequests = 0;
 
 async function generate(to: LocalReplica): Promise<void> {
   const id = ++numRequests;
-  const request = {
-    id: `in-process-${id}`,
-    model: "bundled",
-    promptTokenIds: Int32Array.from({ length: PROMPT_TOKENS }, (_, i) => 1000 + ((id * 7919 + i * 131) % 40_000)),
-    promptText: undefined,
-    n: 1,
-    sampling: { ...DEFAULT_SAMPLING, maxTokens: OUTPUT_TOKENS, ignoreEos: true },
-    priority: 0,
-    tenant: "",
-    deadlineMs: undefined,
-    resume: undefined,
-  };
+  const prompt = Int32Array.from({ length: PROMPT_TOKENS }, (_, i) => 1000 + ((id * 7919 + i * 131) % 40_000));
+  const request = tokenRequest(`in-process-${id}`, prompt, OUTPUT_TOKENS);
   for await (const _ of to.generate(request, new AbortController().signal));
 }
 
@@ -68,10 +59,6 @@ async function overHttp(concurrency: number): Promise<number> {
   return figures.outputTokensPerS;
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
-const span = (values: readonly number[], digits: number): string =>
-  `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}-${Math.max(...values).toFixed(digits)})`;
-
 console.log(`${"streams".padEnd(9)}${"in-process tok/s".padEnd(24)}${"HTTP tok/s".padEnd(24)}HTTP / in-process`);
 for (const concurrency of flags.concurrency.split(",").map(Number)) {
   const [inside, http]: [number[], number[]] = [[], []];
@@ -82,8 +69,9 @@ for (const concurrency of flags.concurrency.split(",").map(Number)) {
     if (round % 2 === 1) inside.push(await inProcess(concurrency));
   }
   const ratios = inside.map((value, i) => http[i]! / value);
+  const cell = (values: readonly number[], digits: number) => formatFigure(figureOf(values), digits);
   console.log(
-    `${String(concurrency).padEnd(9)}${span(inside, 0).padEnd(24)}${span(http, 0).padEnd(24)}${span(ratios, 2)}`,
+    `${String(concurrency).padEnd(9)}${cell(inside, 0).padEnd(24)}${cell(http, 0).padEnd(24)}${cell(ratios, 2)}`,
   );
 }
 await server.stop(false);

@@ -17,6 +17,7 @@ import { StageRecorder } from "../src/cli/stage-recorder.ts";
 import type { ServerParts } from "../src/cli/start-server.ts";
 import { loadSettings } from "../src/config/load-settings.ts";
 import { systemClock } from "../src/core/clock.ts";
+import { figureOf } from "./figure.ts";
 
 const { values } = parseArgs({
   options: {
@@ -101,7 +102,6 @@ await runBench(
 await recorder.enable(0);
 await server.stop();
 
-const median = (sample: readonly number[]): number => quantileOfSorted(sortedCopy(sample), 0.5);
 /** Of the middle half: what else runs here disturbs single turns, and that is not to count. */
 const middleMean = (sample: readonly number[]): number => {
   const sorted = sortedCopy(sample);
@@ -125,7 +125,7 @@ const rows = (["cpuUsPerToken", "tpotMs"] as const).map((key) => {
   const ratio = middleMean(ratios);
   if (key === "cpuUsPerToken") cost = ratio - 1;
   const side = (timed: boolean): string =>
-    median(kept.filter((_, i) => isTimed(i) === timed).map((turn) => turn[key])).toFixed(2);
+    figureOf(kept.filter((_, i) => isTimed(i) === timed).map((turn) => turn[key])).median.toFixed(2);
   const name = key === "tpotMs" ? "TPOT, ms" : "CPU a token, us";
   return [name, side(false), side(true), ratio.toFixed(4), `${at(0.025)} .. ${at(0.975)}`];
 });

@@ -1,5 +1,5 @@
 import type { MachineLimits } from "../../src/backend/probe.ts";
-import { quantileOfSorted, sortedCopy } from "../../src/bench/stats/distribution.ts";
+import { type Figure, figureOf } from "../figure.ts";
 import type { Measurement } from "./measurement.ts";
 
 /** One round of one measurement: both sides within seconds of each other, and the machine's limits just before. */
@@ -15,13 +15,7 @@ export interface Work {
   readonly ops: number;
 }
 
-/** Medians over the rounds, with least and greatest. */
-export interface Figure {
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-}
-
+/** Over the rounds. */
 export interface Summary {
   /** Tokens/s. */
   readonly ours: Figure;
@@ -35,11 +29,6 @@ export interface Summary {
   readonly readShare: Figure;
   /** Multiply-adds over the machine's int8 peak in the time, 0..1. */
   readonly computeShare: Figure;
-}
-
-export function figureOf(values: readonly number[]): Figure {
-  const sorted = sortedCopy(values);
-  return { median: quantileOfSorted(sorted, 0.5), min: sorted[0]!, max: sorted.at(-1)! };
 }
 
 export function summariseRounds(rounds: readonly Round[], work: Work): Summary {

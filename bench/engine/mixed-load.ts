@@ -1,12 +1,11 @@
 import { join } from "node:path";
 import { locateLibrary } from "../../src/backend/library.ts";
 import { systemClock } from "../../src/core/clock.ts";
-import type { GenerateRequest } from "../../src/core/generate.ts";
-import { DEFAULT_SAMPLING } from "../../src/core/sampling-params.ts";
 import { DEFAULT_ENGINE_OPTIONS } from "../../src/engine/engine-options.ts";
 import { openModel } from "../../src/model/open-model.ts";
 import { LocalReplica } from "../../src/replica/local.ts";
 import { createTextService } from "../../src/text/worker-text-service.ts";
+import { tokenRequest } from "./token-request.ts";
 
 /**
  * Short prompts among long ones, on the bundled model: TTFT of 128-token prompts, alone and while 2,048-token prompts
@@ -15,7 +14,7 @@ import { createTextService } from "../../src/text/worker-text-service.ts";
  *
  * Idle and loaded phases take turns, so that both meet the same machine, and all rounds' figures are pooled: a p99 of one
  * minute's requests would be its worst one. Before the first, every page of the KV cache is written once: the system
- * finds and clears 2 MiB of memory at a page's first use, which stalls a step of a young server now and then.
+ * finds and clears 2 MiB of memory at a page's first use, which may be what stalled steps of young servers.
  *
  *   bun bench/engine/mixed-load.ts [--rounds 4] [--seconds 45] [--itl-target-ms 100] [--load 0.7]
  */
@@ -67,18 +66,8 @@ let numRequests = 0;
 
 async function serve({ promptTokens, outputTokens }: typeof SHORT): Promise<Timing> {
   const id = ++numRequests;
-  const request: GenerateRequest = {
-    id: `bench-${id}`,
-    model: "bundled",
-    promptTokenIds: Int32Array.from({ length: promptTokens }, (_, i) => (id * 7919 + i * 131) % 40_000),
-    promptText: undefined,
-    n: 1,
-    sampling: { ...DEFAULT_SAMPLING, maxTokens: outputTokens, ignoreEos: true },
-    priority: 0,
-    tenant: "",
-    deadlineMs: undefined,
-    resume: undefined,
-  };
+  const promptTokenIds = Int32Array.from({ length: promptTokens }, (_, i) => (id * 7919 + i * 131) % 40_000);
+  const request = tokenRequest(`bench-${id}`, promptTokenIds, outputTokens);
   const startMs = performance.now();
   const timing: Timing = { ttftMs: 0, itlsMs: [] };
   let lastMs = 0;

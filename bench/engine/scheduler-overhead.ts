@@ -1,11 +1,10 @@
 import { join } from "node:path";
 import { systemClock } from "../../src/core/clock.ts";
-import type { GenerateRequest } from "../../src/core/generate.ts";
-import { DEFAULT_SAMPLING } from "../../src/core/sampling-params.ts";
 import { DEFAULT_ENGINE_OPTIONS } from "../../src/engine/engine-options.ts";
 import { openModel } from "../../src/model/open-model.ts";
 import { LocalReplica } from "../../src/replica/local.ts";
 import { createTextService } from "../../src/text/worker-text-service.ts";
+import { tokenRequest } from "./token-request.ts";
 
 /**
  * CPU that a generated token costs around the device: scheduling, packing, the message to the main thread,
@@ -76,18 +75,8 @@ async function measure(sequences: number, promptTokens: number, outputTokens: nu
 }
 
 async function consume(replica: LocalReplica, seed: number, promptTokens: number, outputTokens: number): Promise<void> {
-  const request: GenerateRequest = {
-    id: `bench-${seed}`,
-    model: "null",
-    promptTokenIds: Int32Array.from({ length: promptTokens }, (_, i) => (seed * 7919 + i * 31) % 40_000),
-    promptText: undefined,
-    n: 1,
-    sampling: { ...DEFAULT_SAMPLING, maxTokens: outputTokens, ignoreEos: true },
-    priority: 0,
-    tenant: "",
-    deadlineMs: undefined,
-    resume: undefined,
-  };
+  const promptTokenIds = Int32Array.from({ length: promptTokens }, (_, i) => (seed * 7919 + i * 31) % 40_000);
+  const request = tokenRequest(`bench-${seed}`, promptTokenIds, outputTokens);
   let tokens = 0;
   for await (const event of replica.generate(request, new AbortController().signal)) {
     if (event.type === "text-delta") tokens += event.tokenIds.length;

@@ -47,7 +47,7 @@ SL_INLINE void score_groups(const typename E::Query* q, int q_stride, int head_d
     for (int p = 0; p < P; ++p) acc[r][p] = zero();
   }
   if constexpr (E::kPaired) {
-    for (int d = 0; 2 * d < head_dim; ++d) {
+    for (int d = 0; d < head_dim / 2; ++d) {
       Pairs key[P];
       for (int p = 0; p < P; ++p) key[p] = load_pairs(reinterpret_cast<const uint32_t*>(k[p]) + d * kLanes);
       for (int r = 0; r < R; ++r) {
@@ -215,14 +215,14 @@ void locate(const AttendArgs& a, int start, int from, int to, float* scratch, Ti
       const int at = g * kLanes + half * l.group;
       const bool visible = at + l.group > from && at < to;
       const uint8_t* block = visible ? block_of(start + at) : nullptr;
-      const size_t k_bytes = E::kPaired ? sizeof(uint32_t) * 8 : sizeof(T) * 8;  // of one dimension or pair
-      const int dims = E::kPaired ? (l.head_dim + 1) / 2 : l.head_dim;
-      for (int d = 0; d < dims; ++d) {
-        uint8_t* to_k = reinterpret_cast<uint8_t*>(k) + static_cast<size_t>(2 * d + half) * k_bytes;
+      constexpr int kDims = E::kPaired ? 2 : 1;  // side by side
+      const int values = kDims * l.group;
+      for (int d = 0; d < l.head_dim / kDims; ++d) {
+        T* to_k = k + (2 * d + half) * values;
         if (visible) {
-          memcpy(to_k, block + static_cast<size_t>(d) * k_bytes, k_bytes);
+          memcpy(to_k, reinterpret_cast<const T*>(block) + d * values, sizeof(T) * static_cast<size_t>(values));
         } else {
-          memset(to_k, 0, k_bytes);
+          memset(to_k, 0, sizeof(T) * static_cast<size_t>(values));
         }
       }
       T* to_v = v + half * l.group * l.padded_dim;

@@ -228,43 +228,41 @@ void Forward::attend(Member& member, const Chunk& chunk, const AttendPlan& plan,
   const int32_t kv_heads = model_.num_kv_heads, group = model_.num_heads / kv_heads, dim = model_.head_dim;
   const int64_t stride = partial_floats(dim);
   Scratch& own = scratch(member);
-  member.for_tiles(
-      static_cast<int64_t>(plan.items.size()) * kv_heads,
-      [&](int64_t i) {
-        const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
-        const int32_t kv_head = static_cast<int32_t>(i % kv_heads);
-        AttendArgs args = {};
-        args.layout = &cache_.layout();
-        args.layer = cache_.layer(index);
-        args.table = step_->table(item.seq);
-        args.kv_head = kv_head;
-        args.num_heads = group;
-        args.num_queries = item.count;
-        args.tokens = plan.tokens.data() + item.first;
-        args.positions = plan.positions.data() + item.first;
-        args.window = layer.window;
-        args.segment = item.segment;
-        args.q = qkv_.data() + kv_head * group * dim;
-        args.q_stride = model_.qkv_size();
-        args.out = attention_.data() + kv_head * group * dim;
-        args.out_stride = model_.q_size();
-        args.partials = partials_.data() + (item.partial_row + kv_head * item.head_rows) * stride;
-        args.scratch = own.attend.data();
-        if (!rotated) {
-          const int32_t token = args.tokens[0];
-          std::copy_n(args.q + token * args.q_stride, group * dim, own.queries.data());
-          rotate(token, own.queries.data(), group, layer.q_norm);
-          args.q = own.queries.data();
-          args.q_stride = 0;
-          // Only the tile with the token's own position reads its key.
-          if (item.segment < 0 || item.segment == args.positions[0] / kSegment) {
-            rotate(token, qkv_.data() + token * model_.qkv_size() + model_.q_size() + kv_head * dim, 1, layer.k_norm);
-            store(chunk, index, token, kv_head);
-          }
-        }
-        model_.kernels->attend(args);
-      },
-      Member::kLastFirst);
+  const auto attend_item = [&](int64_t i) {
+    const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
+    const int32_t kv_head = static_cast<int32_t>(i % kv_heads);
+    AttendArgs args = {};
+    args.layout = &cache_.layout();
+    args.layer = cache_.layer(index);
+    args.table = step_->table(item.seq);
+    args.kv_head = kv_head;
+    args.num_heads = group;
+    args.num_queries = item.count;
+    args.tokens = plan.tokens.data() + item.first;
+    args.positions = plan.positions.data() + item.first;
+    args.window = layer.window;
+    args.segment = item.segment;
+    args.q = qkv_.data() + kv_head * group * dim;
+    args.q_stride = model_.qkv_size();
+    args.out = attention_.data() + kv_head * group * dim;
+    args.out_stride = model_.q_size();
+    args.partials = partials_.data() + (item.partial_row + kv_head * item.head_rows) * stride;
+    args.scratch = own.attend.data();
+    if (!rotated) {
+      const int32_t token = args.tokens[0];
+      std::copy_n(args.q + token * args.q_stride, group * dim, own.queries.data());
+      rotate(token, own.queries.data(), group, layer.q_norm);
+      args.q = own.queries.data();
+      args.q_stride = 0;
+      // Only the tile with the token's own position reads its key.
+      if (item.segment < 0 || item.segment == args.positions[0] / kSegment) {
+        rotate(token, qkv_.data() + token * model_.qkv_size() + model_.q_size() + kv_head * dim, 1, layer.k_norm);
+        store(chunk, index, token, kv_head);
+      }
+    }
+    model_.kernels->attend(args);
+  };
+  member.for_tiles(static_cast<int64_t>(plan.items.size()) * kv_heads, attend_item, Member::kLastFirst);
   member.barrier();
   const int64_t token_bytes = cache_.layout().block_bytes / block_size_;
   mark(member, SL_STAGE_ATTENTION, plan.contexts * token_bytes, plan.keys * 2 * model_.q_size());

@@ -45,7 +45,7 @@ KvLayout KvLayout::make(int32_t dtype, int32_t block_size, int32_t num_kv_heads,
   l.group = std::min(block_size, 16);
   l.padded_dim = static_cast<int32_t>(round_up(head_dim, 16));
   l.value_bytes = bytes_of(dtype);
-  l.v_offset = round_up(int64_t{block_size} * round_up(head_dim, 2) * l.value_bytes, 64);
+  l.v_offset = round_up(int64_t{block_size} * head_dim * l.value_bytes, 64);
   l.scale_offset = l.v_offset + round_up(int64_t{block_size} * l.padded_dim * l.value_bytes, 64);
   l.head_bytes = l.scale_offset + (dtype == SL_KV_INT8 ? round_up(2 * int64_t{block_size} * 4, 64) : 0);
   l.block_bytes = l.head_bytes * num_kv_heads;

@@ -58,8 +58,7 @@ float write_scale(const float* x, int n) {
 }
 
 static void kv_write_pairs(const KvLayout& l, uint8_t* block, int32_t offset, const float* k, const float* v) {
-  const int pairs = (l.head_dim + 1) / 2;
-  uint32_t* to_k = reinterpret_cast<uint32_t*>(block) + offset / l.group * l.group * pairs + offset % l.group;
+  uint32_t* to_k = reinterpret_cast<uint32_t*>(block) + offset / l.group * l.group * l.head_dim / 2 + offset % l.group;
   uint16_t* to_v = reinterpret_cast<uint16_t*>(block + l.v_offset) + offset / 2 * 2 * l.padded_dim + offset % 2;
   for (int d = 0; d < l.head_dim; d += kLanes) {
     const int n = smaller(kLanes, l.head_dim - d);
@@ -67,7 +66,7 @@ static void kv_write_pairs(const KvLayout& l, uint8_t* block, int32_t offset, co
     uint32_t packed_pairs[kLanes / 2];
     store_bf16(packed, load_n(k + d, n));
     memcpy(packed_pairs, packed, sizeof(packed));
-    for (int i = 0; 2 * i < n; ++i) to_k[(d / 2 + i) * l.group] = packed_pairs[i];
+    for (int i = 0; i < n / 2; ++i) to_k[(d / 2 + i) * l.group] = packed_pairs[i];
     store_bf16(packed, load_n(v + d, n));
     for (int i = 0; i < kLanes; ++i) to_v[2 * (d + i)] = packed[i];
   }

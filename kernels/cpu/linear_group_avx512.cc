@@ -152,19 +152,13 @@ static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* a
   if constexpr (kCount > 1) multiply<Format, kCount - 1>(panel, cols, acts, count, out);
 }
 
-SL_INLINE __m512i quarters(__m512i a, __m512i b, int which) {
-  return which == 0 ? _mm512_shuffle_i32x4(a, b, 0x44) : _mm512_shuffle_i32x4(a, b, 0xee);
-}
-SL_INLINE __m512i alternate_quarters(__m512i a, __m512i b, int which) {
-  return which == 0 ? _mm512_shuffle_i32x4(a, b, 0x88) : _mm512_shuffle_i32x4(a, b, 0xdd);
-}
-
 // Reduces four vectors at once: every lane of quarter i becomes the reduction of x[i].
 template <class Reduce>
 SL_INLINE __m512i reduce_four(const __m512i* x, Reduce reduce) {
-  const __m512i a = reduce(quarters(x[0], x[1], 0), quarters(x[0], x[1], 1));
-  const __m512i b = reduce(quarters(x[2], x[3], 0), quarters(x[2], x[3], 1));
-  __m512i out = reduce(alternate_quarters(a, b, 0), alternate_quarters(a, b, 1));
+  // The low halves of two vectors with their high halves, then even quarters with odd ones.
+  const __m512i a = reduce(_mm512_shuffle_i32x4(x[0], x[1], 0x44), _mm512_shuffle_i32x4(x[0], x[1], 0xee));
+  const __m512i b = reduce(_mm512_shuffle_i32x4(x[2], x[3], 0x44), _mm512_shuffle_i32x4(x[2], x[3], 0xee));
+  __m512i out = reduce(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
   out = reduce(out, _mm512_shuffle_epi32(out, _MM_PERM_BADC));
   return reduce(out, _mm512_shuffle_epi32(out, _MM_PERM_CDAB));
 }

@@ -18,7 +18,7 @@ int32_t op_attention(const sl_op_attention_args& a) {
           "num_heads, num_kv_heads: bad ratio");
   const int32_t group = a.num_heads / a.num_kv_heads, dim = a.head_dim;
   require(group <= kMaxAttendRows, "num_heads: too many a KV head");
-  require(dim >= 2 && dim <= 512, "head_dim: must be 2..512");
+  require(dim >= 2 && dim <= 512 && dim % 2 == 0, "head_dim: must be even, 2..512");
   require(a.query_len >= 1 && a.query_len <= a.context_len, "query_len: must be 1..context_len");
   require(a.window >= 0, "window: negative");
   require(a.q && a.k && a.v && a.block_table && a.out, "q, k, v, block_table, out: null");

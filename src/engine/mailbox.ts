@@ -30,10 +30,7 @@ export class Mailbox<T> {
   }
 }
 
-/**
- * The same for a thread with an event loop: a promise that the system's wake-up resolves, and a poll, cost it 20 us less
- * a message than an event.
- */
+/** The same for a thread with an event loop: a promise that the system's wake-up resolves, and a poll, instead of an event. */
 export class MailboxListener<T> {
   readonly #port: WorkerPort;
   readonly #wake: Int32Array;

@@ -34,6 +34,18 @@ export interface RandomShape {
   readonly quantization: "Q4_K_M" | "Q8_0";
 }
 
+/** 470 M parameters, 120 M of them used by a token. */
+const QWEN3_MOE = {
+  architecture: "qwen3moe",
+  layers: 8,
+  hidden: 1024,
+  heads: 16,
+  kvHeads: 4,
+  headDim: 64,
+  inner: 512,
+  experts: { count: 32, used: 4 },
+} as const;
+
 /** Small models of the kinds that people run; on the way to speed their size matters less than their shapes. */
 export const RANDOM_SHAPES = {
   // 240 M parameters.
@@ -47,29 +59,8 @@ export const RANDOM_SHAPES = {
     inner: 2816,
     quantization: "Q4_K_M",
   },
-  // 470 M parameters, 120 M of them used by a token.
-  "qwen3moe-q4_k": {
-    architecture: "qwen3moe",
-    layers: 8,
-    hidden: 1024,
-    heads: 16,
-    kvHeads: 4,
-    headDim: 64,
-    inner: 512,
-    experts: { count: 32, used: 4 },
-    quantization: "Q4_K_M",
-  },
-  "qwen3moe-q8_0": {
-    architecture: "qwen3moe",
-    layers: 8,
-    hidden: 1024,
-    heads: 16,
-    kvHeads: 4,
-    headDim: 64,
-    inner: 512,
-    experts: { count: 32, used: 4 },
-    quantization: "Q8_0",
-  },
+  "qwen3moe-q4_k": { ...QWEN3_MOE, quantization: "Q4_K_M" },
+  "qwen3moe-q8_0": { ...QWEN3_MOE, quantization: "Q8_0" },
   // 420 M parameters, 160 M of them used by a token.
   "mixtral-q4_k": {
     architecture: "llama",
