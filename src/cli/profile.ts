@@ -156,7 +156,7 @@ class ProfileSession {
       const timedTpotMs = figures.tpotMs?.mean;
       if (timedTpotMs !== undefined && this.#untimedTpotMs !== undefined)
         this.costs.push({ label: cell.label, ratio: timedTpotMs / this.#untimedTpotMs });
-      this.spans.push(...this.#recorder.takeSpans(), ...clientSpans(records));
+      this.spans.push(...this.#recorder.takeSpans(), ...clientSpans(cell.label, records));
     }
     await this.#progress.onSliceEnd(cell, endpoint, results);
   }

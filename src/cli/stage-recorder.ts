@@ -195,9 +195,7 @@ export class StageRecorder implements StageSource {
   #timedEvents(events: AsyncIterable<GenerateEvent>, track: string): AsyncIterable<GenerateEvent> {
     return {
       [Symbol.asyncIterator]: () => {
-        // Iterating is what submits the request.
         const source = events[Symbol.asyncIterator]();
-        const submittedMs = this.#clock.nowMs();
         let firstMs: number | undefined;
         let formattedMs: number | undefined;
         let handedMs: number | undefined;
@@ -218,7 +216,7 @@ export class StageRecorder implements StageSource {
             }
           } else if (result.value.type === "end") {
             const first = { handedMs: firstMs ?? nowMs, formattedMs: formattedMs ?? nowMs };
-            this.#ended(result.value, submittedMs, first, track);
+            this.#ended(result.value, first, track);
             over();
           }
           return result;
@@ -263,15 +261,14 @@ export class StageRecorder implements StageSource {
 
   #ended(
     event: Extract<GenerateEvent, { type: "end" }>,
-    submittedMs: number,
     first: { handedMs: number; formattedMs: number },
     track: string,
   ): void {
     const { arrivedMs, scheduledMs, firstTokenMs, finishedMs } = event.timings;
     const stages = this.#stageMs;
     this.#requests++;
-    this.#submittedMs += submittedMs;
-    stages.queue += scheduledMs - submittedMs;
+    this.#submittedMs += arrivedMs;
+    stages.queue += scheduledMs - arrivedMs;
     stages.prefill += firstTokenMs - scheduledMs;
     stages.deliver += first.handedMs - firstTokenMs;
     stages.format += first.formattedMs - first.handedMs;

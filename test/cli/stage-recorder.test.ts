@@ -20,7 +20,7 @@ const clock = new ManualClock();
 /** An engine whose profile counts a step, with 2 ms of it in qkv, for every 5 ms that passed. */
 class StubReplica {
   profiling: boolean[] = [];
-  readonly events = new Map<string, AsyncGenerator<GenerateEvent>>();
+  readonly events = new Map<string, AsyncIterable<GenerateEvent>>();
   generate(request: { id: string }): AsyncIterable<GenerateEvent> {
     return this.events.get(request.id)!;
   }
@@ -47,10 +47,20 @@ class StubText {
   }
 }
 
+/** Iterating submits the request, and the engine has it before the submitting thread, 1 ms later, goes on. */
+function answer(tokens: number): AsyncIterable<GenerateEvent> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const arrivedMs = clock.ms;
+      clock.ms += 1;
+      return eventsOf(tokens, arrivedMs);
+    },
+  };
+}
+
 /** Queued for 5 ms, then 10 ms to the first token and 5 ms to each further one. */
-async function* answer(tokens: number): AsyncGenerator<GenerateEvent> {
-  const arrivedMs = clock.ms;
-  clock.ms += 15;
+async function* eventsOf(tokens: number, arrivedMs: number): AsyncGenerator<GenerateEvent> {
+  clock.ms = arrivedMs + 15;
   const firstTokenMs = clock.ms;
   for (let i = 0; i < tokens; i++) {
     if (i > 0) clock.ms += 5;

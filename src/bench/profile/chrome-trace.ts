@@ -1,12 +1,13 @@
 import type { RequestRecord } from "../types.ts";
 import type { TraceSpan } from "./stage-source.ts";
 
-/** Spans of requests as their client saw them: waiting for the first token, then tokens. */
-export function clientSpans(records: readonly RequestRecord[]): TraceSpan[] {
+/** Spans of a load's requests as their client saw them: waiting for the first token, then tokens. */
+export function clientSpans(load: string, records: readonly RequestRecord[]): TraceSpan[] {
   return records.flatMap((record) => {
     const [first] = record.chunkMs;
     if (first === undefined || record.endMs === undefined) return [];
-    const track = `client request ${record.session}`;
+    // Every load numbers its requests from 0.
+    const track = `client ${load} request ${record.session}`;
     return [
       { name: "first token", track, startMs: record.sentMs, endMs: first },
       { name: `${record.outputTokens} tokens`, track, startMs: first, endMs: record.endMs },

@@ -151,13 +151,13 @@ describe("a breakdown", () => {
 });
 
 test("a trace is in Chrome's format, in microseconds from its beginning, a thread a track", () => {
-  const spans = [{ name: "queue", track: "replica r1", startMs: 110, endMs: 115 }, ...clientSpans(records)];
+  const spans = [{ name: "queue", track: "replica r1", startMs: 110, endMs: 115 }, ...clientSpans("c=2", records)];
   const { traceEvents } = JSON.parse(chromeTrace(spans)) as { traceEvents: Array<Record<string, unknown>> };
   const named = traceEvents.filter((event) => event.name === "thread_name");
   expect(named.map((event) => (event.args as { name: string }).name)).toEqual([
-    "client request 0",
+    "client c=2 request 0",
     "replica r1",
-    "client request 1",
+    "client c=2 request 1",
   ]);
   const complete = traceEvents.filter((event) => event.ph === "X");
   expect(complete.map(({ name, tid, ts, dur }) => [name, tid, ts, dur])).toEqual([
@@ -184,5 +184,5 @@ test("spans of a track that overlap lie in different threads of the trace", () =
 });
 
 test("a request without a reply has no span", () => {
-  expect(clientSpans([makeRecord({ endMs: undefined, chunkMs: [] })])).toEqual([]);
+  expect(clientSpans("c=2", [makeRecord({ endMs: undefined, chunkMs: [] })])).toEqual([]);
 });
