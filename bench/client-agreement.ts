@@ -3,6 +3,12 @@
  * process of its own, both drive one endpoint at the same time with equal loads, so that they meet the same server at the
  * same moments, and their figures are compared.
  *
+ * A mock answers every request alone, so each client keeps a number of streams running. A real server has a queue: there a
+ * closed loop would send the next requests of both when their streams end in the same step, and a client that is a
+ * millisecond faster would be ahead in the queue each time, by a whole prefill. So a real server gets an open loop with
+ * constant arrivals, those of one client halfway between those of the other: neither can overtake, each meets the other
+ * as often, and the requests of a number are a pair of equal lengths at nearly the same moment.
+ *
  *   bun bench/client-agreement.ts                 against a mock server in a process of its own
  *   bun bench/client-agreement.ts --serve         against dist/scalellm with the bundled model
  *   bun bench/client-agreement.ts URL [MODEL]     against a real one without a key
@@ -10,7 +16,7 @@
 import { parseArgs } from "node:util";
 import OpenAI from "openai";
 import { EndpointApi } from "../src/bench/endpoint-api.ts";
-import { count, parseEndpoint } from "../src/bench/plan-bench.ts";
+import { count, parseEndpoint, positive } from "../src/bench/plan-bench.ts";
 import { threeDigits } from "../src/bench/report/format.ts";
 import { textTable } from "../src/bench/report/text-table.ts";
 import { type BenchPlan, runBench } from "../src/bench/run-bench.ts";
@@ -26,21 +32,27 @@ import { startScaleLlm } from "./server-process.ts";
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    /** Of each client. */
+    /** Streams of each client, against the mock. */
     concurrency: { type: "string", default: "4" },
+    /** Requests a second of each client, against a real server. It must keep up, or its queue grows without end. */
+    rate: { type: "string", default: "2" },
     seconds: { type: "string", default: "15" },
-    rounds: { type: "string", default: "9" },
-    tokens: { type: "string", default: "32" },
+    rounds: { type: "string", default: "10" },
+    tokens: { type: "string", default: "48" },
     serve: { type: "boolean", default: false },
   },
 });
-const concurrency = count("--concurrency", values.concurrency);
+const load: { kind: "closed"; concurrency: number } | { kind: "constant"; ratePerS: number } =
+  values.serve || positionals.length > 0
+    ? { kind: "constant", ratePerS: positive("--rate", values.rate) }
+    : { kind: "closed", concurrency: count("--concurrency", values.concurrency) };
 const durationMs = 1000 * count("--seconds", values.seconds);
 const rounds = count("--rounds", values.rounds);
 const tokens = count("--tokens", values.tokens);
 
 const synthetic = syntheticWorkload({
-  input: { kind: "fixed", tokens: 64 },
+  // Long enough for a first token to take 100 ms: of less, the other client's own millisecond a request is much.
+  input: { kind: "fixed", tokens: 128 },
   // Spread: streams that ended together would start together again.
   output: { kind: "uniform", min: Math.ceil(tokens / 2), max: tokens + Math.floor(tokens / 2) },
   sharedPrefixTokens: 0,
@@ -57,8 +69,6 @@ const workload: Workload = {
     return { index, turns: [{ content, maxTokens }] };
   },
 };
-const load = { kind: "closed", concurrency } as const;
-
 /** What one client did in one round; prompts are those of the cell. */
 interface Turn {
   records: RequestRecord[];
@@ -77,47 +87,67 @@ interface Order {
 async function runOpenAi({ baseURL, model, scale, cell }: Order): Promise<Turn> {
   const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });
   const records: RequestRecord[] = [];
-  let next = 0;
-  const startMs = performance.now();
-  const user = async (): Promise<void> => {
-    while (performance.now() - startMs < durationMs) {
-      const session = next++;
-      const { content, maxTokens } = workload.session(cell, session, scale).turns[0]!;
-      const sentMs = performance.now();
-      const stream = await client.chat.completions.create({
-        model,
-        messages: [{ role: "user", content }],
-        max_tokens: maxTokens,
-        temperature: 0,
-        stream: true,
-        stream_options: { include_usage: true },
-        ...{ ignore_eos: true, min_tokens: maxTokens },
-      });
-      const chunkMs: number[] = [];
-      let outputTokens = 0;
-      for await (const chunk of stream) {
-        if (chunk.choices[0]?.delta.content) chunkMs.push(performance.now());
-        outputTokens = chunk.usage?.completion_tokens ?? outputTokens;
-      }
-      records.push({
-        endpoint: "openai",
-        cell,
-        session,
-        turn: 0,
-        scheduledMs: sentMs,
-        sentMs,
-        endMs: performance.now(),
-        chunkMs,
-        promptTokens: undefined,
-        outputTokens,
-        outputTokensFrom: "usage",
-        maxTokens,
-        error: undefined,
-      });
+  const request = async (session: number): Promise<void> => {
+    const { content, maxTokens } = workload.session(cell, session, scale).turns[0]!;
+    const sentMs = performance.now();
+    const stream = await client.chat.completions.create({
+      model,
+      messages: [{ role: "user", content }],
+      max_tokens: maxTokens,
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
+      ...{ ignore_eos: true, min_tokens: maxTokens },
+    });
+    const chunkMs: number[] = [];
+    let outputTokens = 0;
+    for await (const chunk of stream) {
+      if (chunk.choices[0]?.delta.content) chunkMs.push(performance.now());
+      outputTokens = chunk.usage?.completion_tokens ?? outputTokens;
     }
+    records.push({
+      endpoint: "openai",
+      cell,
+      session,
+      turn: 0,
+      scheduledMs: sentMs,
+      sentMs,
+      endMs: performance.now(),
+      chunkMs,
+      promptTokens: undefined,
+      outputTokens,
+      outputTokensFrom: "usage",
+      maxTokens,
+      error: undefined,
+    });
+  };
+  const startMs =
+    load.kind === "closed" ? await inClosedLoop(request, load.concurrency) : await atArrivals(request, load.ratePerS);
+  return { records, elapsedMs: performance.now() - startMs };
+}
+
+/** Both return when the load began, after its end. */
+async function inClosedLoop(request: (session: number) => Promise<void>, concurrency: number): Promise<number> {
+  const startMs = performance.now();
+  let next = 0;
+  const user = async (): Promise<void> => {
+    while (performance.now() - startMs < durationMs) await request(next++);
   };
   await Promise.all(Array.from({ length: concurrency }, user));
-  return { records, elapsedMs: performance.now() - startMs };
+  return startMs;
+}
+
+/** Half a gap after the arrivals of the client that has just begun. */
+async function atArrivals(request: (session: number) => Promise<void>, ratePerS: number): Promise<number> {
+  const gapMs = 1000 / ratePerS;
+  const startMs = performance.now() + gapMs / 2;
+  const running: Promise<void>[] = [];
+  for (let i = 0; i * gapMs < durationMs; i++) {
+    await Bun.sleep(Math.max(0, startMs + i * gapMs - performance.now()));
+    running.push(request(i));
+  }
+  await Promise.all(running);
+  return startMs;
 }
 
 /** `onStart` is called when the load begins, after probing and calibrating. */
@@ -163,18 +193,18 @@ async function startOwn(): Promise<{ url: string; stop: () => void }> {
 
 /** The other client's process: a turn for each order. */
 function startOther(): { run: (order: Order) => Promise<Turn>; stop: () => void } {
-  let finish: (turn: Turn) => void = () => {};
+  let turn = Promise.withResolvers<Turn>();
   const child = Bun.spawn([process.execPath, import.meta.path, ...Bun.argv.slice(2)], {
     env: { ...process.env, [OTHER]: "1" },
     stdio: ["ignore", "inherit", "inherit"],
-    ipc: (turn: Turn) => finish(turn),
+    ipc: (done: Turn) => turn.resolve(done),
+    onExit: () => turn.reject(new Error("the openai client's process ended")),
   });
   return {
     run: (order) => {
+      turn = Promise.withResolvers();
       child.send(order);
-      return new Promise((resolve) => {
-        finish = resolve;
-      });
+      return turn.promise;
     },
     stop: () => child.kill(),
   };
@@ -199,8 +229,8 @@ async function compare(): Promise<number> {
   const openai: Turn = { records: [], elapsedMs: 0 };
   const keep = (side: Turn, { records, elapsedMs }: Turn, round: number): void => {
     for (const record of records) {
-      // All streams of both begin at once: who was a millisecond earlier is served first, and that says nothing of clients.
-      if (record.session < concurrency) continue;
+      // A closed loop's streams begin all at once, which is no steady load.
+      if (load.kind === "closed" && record.session < load.concurrency) continue;
       side.records.push({ ...record, session: record.session + round * MOST_SESSIONS });
     }
     side.elapsedMs += elapsedMs;
@@ -211,6 +241,8 @@ async function compare(): Promise<number> {
       start.resolve(other.run({ baseURL, model, scale, cell: 2 * round + 1 })),
     );
     const others = await start.promise;
+    const failed = own.records.find(({ error }) => error !== undefined);
+    if (failed !== undefined) throw new Error(`our client's request failed: ${failed.error!.detail}`);
     // The first round compiles the code of both.
     if (round === 0) continue;
     keep(ours, own, round);
@@ -222,10 +254,12 @@ async function compare(): Promise<number> {
     const { outputTokensPerS } = summarize(records, elapsedMs, undefined);
     return { records, outputTokensPerS, load };
   };
-  const comparisons = compareSamples(sample(openai), sample(ours), BOOTSTRAP_SEED);
+  const paired = load.kind === "constant";
+  const comparisons = compareSamples(sample(openai), sample(ours), BOOTSTRAP_SEED, paired);
   console.log(
-    `${rounds} rounds of ${durationMs / 1000} s, both clients at once with ${concurrency} streams each, ` +
-      `${tokens} tokens on average, ${baseURL}; ${ours.records.length} and ${openai.records.length} requests`,
+    `${rounds} rounds of ${durationMs / 1000} s, both clients at once with ${describeLoad(load).label} each, ` +
+      `${tokens} tokens on average, ${baseURL}; ${ours.records.length} and ${openai.records.length} requests` +
+      `${paired ? " in pairs" : ""}`,
   );
   console.log(
     textTable(
@@ -245,7 +279,7 @@ async function compare(): Promise<number> {
   console.log(`largest difference of a mean: ${(differenceOf(worst) * 100).toFixed(2)}% (${worst.figure})`);
   console.log(
     apart.length === 0
-      ? `the clients agree within ${AGREEMENT * 100}%`
+      ? `the clients agree: means within ${AGREEMENT * 100}%, no interval of a quantile outside`
       : `NOT WITHIN ${AGREEMENT * 100}%: ${apart.join(", ")}`,
   );
   return apart.length === 0 ? 0 : 1;

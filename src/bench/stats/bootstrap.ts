@@ -61,14 +61,17 @@ export interface RatioInterval {
 const RESAMPLES = 1000;
 
 /**
- * The ratio of a statistic in two independent samples with its 95% confidence interval by the percentile bootstrap
- * (Efron 1979), clusters drawn with replacement. Undefined when a sample has fewer than two clusters.
+ * The ratio of a statistic in two samples with its 95% confidence interval by the percentile bootstrap (Efron 1979),
+ * clusters drawn with replacement: from each sample for itself, or, where they are paired, cluster i of both together.
+ * Undefined when a sample has fewer than two clusters. Throws when paired samples differ in size.
  */
 export function bootstrapRatio(
   a: { statistic: WeightedStatistic; size: number },
   b: { statistic: WeightedStatistic; size: number },
   seed: number,
+  paired: boolean,
 ): RatioInterval | undefined {
+  if (paired && a.size !== b.size) throw new Error(`paired samples of ${a.size} and ${b.size} clusters`);
   if (a.size < 2 || b.size < 2) return undefined;
   const rng = makeRng(seed, a.size, b.size);
   const draw = (size: number): Uint32Array => {
@@ -78,7 +81,8 @@ export function bootstrapRatio(
   };
   const ratios: number[] = [];
   for (let i = 0; i < RESAMPLES; i++) {
-    const ratio = b.statistic(draw(b.size)) / a.statistic(draw(a.size));
+    const weights = draw(b.size);
+    const ratio = b.statistic(weights) / a.statistic(paired ? weights : draw(a.size));
     if (Number.isFinite(ratio)) ratios.push(ratio);
   }
   const ratio = ofSample(b.statistic, b.size) / ofSample(a.statistic, a.size);

@@ -42,25 +42,30 @@ const STATISTICS: ReadonlyArray<readonly [string, (clusters: Clusters) => Weight
 ];
 
 /**
- * Every figure of b against a. Sessions are the clusters. Throughput of a closed loop follows from the requests by
+ * Every figure of b against a. Sessions are the clusters. Paired, a session of one side belongs to that of the same number
+ * on the other (the same lengths, sent at about the same moment), and those that only one side finished are left out: what
+ * befell both cancels, so intervals are narrower. Throughput of a closed loop follows from the requests by
  * Little's law, concurrency * tokens / E2E, which is what is resampled; an open loop's is set by its arrivals, so it has
  * no interval.
  */
-export function compareSamples(a: Sample, b: Sample, seed: number): Comparison[] {
-  const left = sessionsOf(a.records);
-  const right = sessionsOf(b.records);
+export function compareSamples(a: Sample, b: Sample, seed: number, paired = false): Comparison[] {
+  const [sessionsA, sessionsB] = [sessionsOf(a.records), sessionsOf(b.records)];
+  const inBoth = [...sessionsA.keys()].filter((session) => sessionsB.has(session));
+  const [left, right] = [sessionsA, sessionsB].map((sessions) =>
+    paired ? inBoth.map((session) => sessions.get(session)!) : [...sessions.values()],
+  ) as [Finished[][], Finished[][]];
   const out: Comparison[] = [];
   for (const [name, pick] of LATENCIES) {
     const clustersA = left.map((session) => session.flatMap(({ latencies }) => pick(latencies)));
     const clustersB = right.map((session) => session.flatMap(({ latencies }) => pick(latencies)));
     for (const [kind, statisticOf] of STATISTICS) {
       const [sideA, sideB] = [measure(clustersA, statisticOf), measure(clustersB, statisticOf)];
-      out.push(compareOne(`${name} ${kind}`, "ms", sideA, sideB, seed));
+      out.push(compareOne(`${name} ${kind}`, "ms", sideA, sideB, seed, paired));
     }
   }
   const closed = a.load.kind === "closed" && b.load.kind === "closed";
   const throughput = closed
-    ? compareOne("throughput", "tok/s", measure(left, tokensPerMs), measure(right, tokensPerMs), seed)
+    ? compareOne("throughput", "tok/s", measure(left, tokensPerMs), measure(right, tokensPerMs), seed, paired)
     : undefined;
   out.push({
     figure: "throughput",
@@ -75,7 +80,7 @@ export function compareSamples(a: Sample, b: Sample, seed: number): Comparison[]
 
 type Finished = { record: RequestRecord; latencies: Latencies };
 
-function sessionsOf(records: readonly RequestRecord[]): Finished[][] {
+function sessionsOf(records: readonly RequestRecord[]): Map<number, Finished[]> {
   const sessions = new Map<number, Finished[]>();
   for (const record of records) {
     const latencies = latenciesOf(record);
@@ -84,7 +89,7 @@ function sessionsOf(records: readonly RequestRecord[]): Finished[][] {
     if (session === undefined) sessions.set(record.session, [{ record, latencies }]);
     else session.push({ record, latencies });
   }
-  return [...sessions.values()];
+  return sessions;
 }
 
 function tokensPerMs(sessions: readonly Finished[][]): WeightedStatistic {
@@ -113,8 +118,15 @@ function measure<T>(clusters: readonly T[], statisticOf: (clusters: readonly T[]
   return { statistic: statisticOf(clusters), size: clusters.length };
 }
 
-function compareOne(figure: string, unit: Comparison["unit"], a: Side, b: Side, seed: number): Comparison {
-  const interval = bootstrapRatio(a, b, seed);
+function compareOne(
+  figure: string,
+  unit: Comparison["unit"],
+  a: Side,
+  b: Side,
+  seed: number,
+  paired: boolean,
+): Comparison {
+  const interval = bootstrapRatio(a, b, seed, paired);
   const higherIsBetter = unit === "tok/s";
   let verdict: Comparison["verdict"] = "unclear";
   if (interval !== undefined && interval.low > 1) verdict = higherIsBetter ? "better" : "worse";

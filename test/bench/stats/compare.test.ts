@@ -38,7 +38,7 @@ test("the interval covers the true ratio about as often as it says", () => {
       const clusters = Array.from({ length: 80 }, () => [mean * (1 + 0.3 * rng.normal())]);
       return { statistic: meanStatistic(clusters), size: clusters.length };
     };
-    const interval = bootstrapRatio(side(100, 1), side(120, 2), seed)!;
+    const interval = bootstrapRatio(side(100, 1), side(120, 2), seed, false)!;
     expect(interval.low).toBeLessThanOrEqual(interval.ratio);
     expect(interval.high).toBeGreaterThanOrEqual(interval.ratio);
     if (interval.low <= 1.2 && interval.high >= 1.2) covered++;
@@ -53,6 +53,24 @@ test("a real difference is told, its direction too; the same sample is unclear",
   expect(verdicts(fast, slow)).toMatchObject({ "TTFT mean": "worse", "E2E mean": "worse", throughput: "worse" });
   expect(verdicts(slow, fast)).toMatchObject({ "TTFT mean": "better", throughput: "better", "ITL mean": "unclear" });
   expect(Object.values(verdicts(fast, fast)).every((verdict) => verdict === "unclear")).toBe(true);
+});
+
+test("what befalls both sessions of a pair widens no interval, and a session without its other is left out", () => {
+  const [alone, slower] = [sample(50, 200, 1), sample(50, 200, 1)];
+  for (const record of slower.records) {
+    record.chunkMs = record.chunkMs.map((atMs) => atMs * 1.02);
+    record.endMs! *= 1.02;
+  }
+  const ttft = (paired: boolean) => compareSamples(alone, slower, 1, paired)[0]!;
+  expect(ttft(false).verdict).toBe("unclear");
+  expect(ttft(true).verdict).toBe("worse");
+  expect(ttft(true).interval!.low).toBeCloseTo(1.02, 6);
+  expect(ttft(true).interval!.high).toBeCloseTo(1.02, 6);
+  const gone = slower.records.splice(20, 30);
+  expect(ttft(true).b / ttft(true).a).toBeCloseTo(1.02, 6);
+  alone.records.splice(20, 30);
+  slower.records.push(...gone);
+  expect(ttft(true).b / ttft(true).a).toBeCloseTo(1.02, 6);
 });
 
 test("an open loop's throughput has no interval, and a lone request has none at all", () => {
