@@ -235,21 +235,25 @@ async function compare(): Promise<number> {
     }
     side.elapsedMs += elapsedMs;
   };
-  for (let round = 0; round <= rounds; round++) {
-    const start = Promise.withResolvers<Turn>();
-    const own = await runOurs(url, model, 2 * round, () =>
-      start.resolve(other.run({ baseURL, model, scale, cell: 2 * round + 1 })),
-    );
-    const others = await start.promise;
-    const failed = own.records.find(({ error }) => error !== undefined);
-    if (failed !== undefined) throw new Error(`our client's request failed: ${failed.error!.detail}`);
-    // The first round compiles the code of both.
-    if (round === 0) continue;
-    keep(ours, own, round);
-    keep(openai, others, round);
+  try {
+    for (let round = 0; round <= rounds; round++) {
+      const start = Promise.withResolvers<Turn>();
+      const order = { baseURL, model, scale, cell: 2 * round + 1 };
+      const [own, others] = await Promise.all([
+        runOurs(url, model, 2 * round, () => start.resolve(other.run(order))),
+        start.promise,
+      ]);
+      const failed = own.records.find(({ error }) => error !== undefined);
+      if (failed !== undefined) throw new Error(`our client's request failed: ${failed.error!.detail}`);
+      // The first round compiles the code of both.
+      if (round === 0) continue;
+      keep(ours, own, round);
+      keep(openai, others, round);
+    }
+  } finally {
+    other.stop();
+    started?.stop();
   }
-  other.stop();
-  started?.stop();
   const sample = ({ records, elapsedMs }: Turn): Sample => {
     const { outputTokensPerS } = summarize(records, elapsedMs, undefined);
     return { records, outputTokensPerS, load };
