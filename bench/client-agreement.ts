@@ -3,11 +3,11 @@
  * process of its own, both drive one endpoint at the same time with equal loads, so that they meet the same server at the
  * same moments, and their figures are compared.
  *
- * A mock answers every request alone, so each client keeps a number of streams running. A real server has a queue: there a
- * closed loop would send the next requests of both when their streams end in the same step, and a client that is a
- * millisecond faster would be ahead in the queue each time, by a whole prefill. So a real server gets an open loop with
- * constant arrivals, those of one client halfway between those of the other: neither can overtake, each meets the other
- * as often, and the requests of a number are a pair of equal lengths at nearly the same moment.
+ * A mock answers every request alone, so each client keeps a number of streams running. A real server has a queue: when
+ * streams of both end in the same step, the client that is a millisecond faster with its next request is ahead by a whole
+ * prefill, and who meets whom is chance that takes thousands of requests to average out. So a real server gets an open loop
+ * with constant arrivals, those of one client halfway between those of the other: neither overtakes, each meets the other as
+ * often, and the requests of a number are a pair of equal lengths at nearly the same moment.
  *
  *   bun bench/client-agreement.ts                 against a mock server in a process of its own
  *   bun bench/client-agreement.ts --serve         against dist/scalellm with the bundled model
