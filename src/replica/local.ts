@@ -43,7 +43,8 @@ export class LocalReplica implements Replica {
   readonly #restarts: RestartBudget;
   readonly #trials = new CrashTrials((live) => this.#submit(live));
   readonly #started = Promise.withResolvers<void>();
-  readonly #profiles: ((reply: ProfileReply) => void)[] = [];
+  /** Asked for and not answered yet, in order. */
+  readonly #profiles: (PromiseWithResolvers<ProfileReply["profile"]> & { readonly enable: boolean })[] = [];
   readonly #handlers: StepHandlers;
   #drained: PromiseWithResolvers<void> | undefined;
   #connection: EngineConnection;
@@ -106,12 +107,13 @@ export class LocalReplica implements Replica {
     return { count: this.#counters.messages, ms: this.#counters.messageMs };
   }
 
-  /** Turns the backend's stage timing on or off and returns what it measured. */
+  /** Turns the backend's stage timing on or off and returns what it measured. Rejects with unavailable when the engine is gone. */
   profile(enable: boolean): Promise<ProfileReply["profile"]> {
-    return new Promise((resolve) => {
-      this.#profiles.push((reply) => resolve(reply.profile));
-      this.#connection.send({ type: "profile", enable });
-    });
+    const asked = { enable, ...Promise.withResolvers<ProfileReply["profile"]>() };
+    this.#profiles.push(asked);
+    if (this.#state === "closed" || this.#state === "fatal") this.#failProfiles();
+    else this.#connection.send({ type: "profile", enable });
+    return asked.promise;
   }
 
   drain(): Promise<void> {
@@ -124,6 +126,7 @@ export class LocalReplica implements Replica {
     if (this.#state !== "fatal") this.#state = "closed";
     this.#failAll(() => new ServeError("unavailable", "The server is shutting down."));
     await this.#connection.close();
+    this.#failProfiles();
   }
 
   #begin(request: GenerateRequest, signal: AbortSignal): LocalRequest {
@@ -216,7 +219,7 @@ export class LocalReplica implements Replica {
         readStep(message, this.#handlers);
       },
       onNotice: (message) => this.#options.onNotice?.(message),
-      onProfile: (reply) => this.#profiles.shift()?.(reply),
+      onProfile: (reply) => this.#profiles.shift()!.resolve(reply.profile),
       onDeath: (death) => this.#onDeath(death),
     });
   }
@@ -244,6 +247,7 @@ export class LocalReplica implements Replica {
     for (const guilty of this.#trials.onDeath(this.#live)) this.#fail(guilty, failure.ofCrash());
     for (const live of this.#live) live.restart(() => this.#nextId++);
     this.#connection = this.#connect();
+    for (const { enable } of this.#profiles) this.#connection.send({ type: "profile", enable });
   }
 
   #die(message: string): void {
@@ -252,6 +256,7 @@ export class LocalReplica implements Replica {
     this.#failAll(
       () => new ServeError("unavailable", "The engine has failed and is being restarted.", { cause: error }),
     );
+    this.#failProfiles();
     if (this.#ready) this.#options.onFatal?.(error);
     else this.#started.reject(error);
   }
@@ -270,6 +275,10 @@ export class LocalReplica implements Replica {
 
   #failAll(error: () => ServeError): void {
     for (const live of [...this.#live]) this.#fail(live, error());
+  }
+
+  #failProfiles(): void {
+    for (const asked of this.#profiles.splice(0)) asked.reject(new ServeError("unavailable", "The engine is gone."));
   }
 
   /** Tells the engine to free what the request's choices hold. */

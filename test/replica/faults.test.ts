@@ -66,6 +66,20 @@ test("when the Worker dies another goes on with every stream, text and stop stri
   await replica.close();
 });
 
+test("a profile asked of a Worker that dies is answered by the next one, and refused when there is none", async () => {
+  const replica = await startReplica({ fake: { ...SLOW, faults: { crashSteps: [200] } } });
+  const running = collect(replica.generate(LASTING, never));
+  await until(() => replica.stats().running === 1);
+  const replies: Promise<unknown>[] = [];
+  // One at every moment, so also in the mailbox of the Worker that dies.
+  await until(() => replies.push(replica.profile(true)) > 0 && replica.stats().outputTokens > 250);
+  await Promise.all(replies);
+  await replica.profile(false);
+  expect((await running).tokens[0]).toEqual(expectedOutput(LASTING));
+  await replica.close();
+  expect(await failureOf(replica.profile(true))).toMatchObject({ code: "unavailable" });
+});
+
 test("a request that fails every step is given up, the others are not", async () => {
   const poisonToken = 101;
   const replica = await startReplica({ fake: { faults: { poisonToken } } });
