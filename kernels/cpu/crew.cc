@@ -11,11 +11,17 @@ namespace {
 // Enough steps to tell a stolen core from a moment's interruption.
 constexpr uint64_t kJudgeNs = 30'000'000;
 constexpr int kBadInARow = 2;
+// How long the kernel may leave a thread that slept on another member's core.
+constexpr uint64_t kSettleNs = 10'000'000;
 // A larger team that still does not get its cores is tried again after twice as long, so that trying costs little.
-constexpr uint64_t kShortestHoldNs = 200'000'000, kLongestHoldNs = 3'200'000'000;
-// Share of their time that members may lose. Two threads that each lose a quarter run together half of the time, which
-// one thread matches; larger teams lose a little at every wake-up.
-constexpr double kLost = 0.25;
+constexpr uint64_t kShortestHoldNs = 200'000'000, kLongestHoldNs = 1'600'000'000;
+
+// Share of their time that members may lose: more, and one thread less would get further. Two threads with one core
+// taken lose half; they also lose a third while the kernel finds memory for pages touched first, where both are still
+// worth it. Larger teams lose a little at every wake-up.
+double most_lost(int size) {
+  return std::max(0.25, 0.8 / size);
+}
 
 }  // namespace
 
@@ -35,6 +41,7 @@ Team& Crew::team(uint64_t now_ns) {
     ++size_;
     wall_ns_ = cpu_ns_ = 0;
     retry_ns_ = now_ns + hold_ns_;
+    settled_ns_ = now_ns + kSettleNs;
   }
   auto& team = teams_[static_cast<size_t>(size_ - 1)];
   if (!team) team = std::make_unique<Team>(size_);
@@ -42,12 +49,13 @@ Team& Crew::team(uint64_t now_ns) {
 }
 
 void Crew::report(uint64_t start_ns, uint64_t end_ns, uint64_t cpu_ns) {
+  if (start_ns < settled_ns_) return;
   wall_ns_ += end_ns - start_ns;
   cpu_ns_ += cpu_ns;
   if (wall_ns_ < kJudgeNs) return;
   const double lost = 1 - static_cast<double>(cpu_ns_) / (static_cast<double>(wall_ns_) * size_);
   wall_ns_ = cpu_ns_ = 0;
-  if (size_ > 1 && lost > kLost) {
+  if (size_ > 1 && lost > most_lost(size_)) {
     // One bad moment proves nothing, unless it comes just after others.
     const bool trying = hold_ns_ > kShortestHoldNs;
     if (++bad_ < kBadInARow && !trying) return;

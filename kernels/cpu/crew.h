@@ -1,8 +1,8 @@
 // How many threads the next step gets. Members of a team meet at barriers, so a team with a member whose core another
-// process has taken runs no faster than that member: on two cores with one taken, two threads make a third of the
-// progress and one makes more than half. A crew notices from its members' processor time, leaves a core to the other
-// process, and tries again from time to time. Results do not depend on the number of threads, so it may change at any
-// step.
+// process has taken runs no faster than that member: on two cores with one taken, two threads get half of their time
+// and a decode alone is a third as fast, where one thread makes more than half. A crew notices from its members'
+// processor time, leaves a core to the other process, and tries again from time to time. Results do not depend on the
+// number of threads, so it may change at any step.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -31,6 +31,7 @@ class Crew {
   int bad_ = 0;                        // judgements in a row that too much time was lost
   uint64_t hold_ns_;                   // how long to stay small
   uint64_t retry_ns_ = 0;              // when to try one thread more
+  uint64_t settled_ns_ = 0;            // when a team that was asleep has its threads on cores of their own
 };
 
 // Processor time of the calling thread.
