@@ -11,8 +11,8 @@ ARCH := $(shell uname -m)
 CXXFLAGS := -std=c++20 -O3 -g1 -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off \
   -Wall -Wextra -Werror -Ikernels/include -Ikernels -pthread -MMD -MP
 FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
-# GCC 12's own AVX-512 headers trip -Wmaybe-uninitialized (GCC bug 105593).
-FLAGS_avx512 := $(FLAGS_avx2) -Wno-maybe-uninitialized -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
+# GCC 12's own AVX-512 headers trip -W[maybe-]uninitialized (GCC bug 105593).
+FLAGS_avx512 := $(FLAGS_avx2) -Wno-uninitialized -Wno-maybe-uninitialized -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
 FLAGS_amx := $(FLAGS_avx512) -mamx-tile -mamx-int8
 FLAGS_neon := -march=armv8.2-a+dotprod+fp16
 ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 amx,neon)

@@ -5,17 +5,20 @@
 //
 //   [d | d_min]  codes of group 0, codes of group 1 | scales 0, scales 1 | mins 0, mins 1   (x 1 or 4)
 //
-// 4-bit codes: 4 lines of 64 bytes a group. Byte 4r + i of line j holds, for row r, column 4j + i in its low half and
-// column 16 + 4j + i in its high half: a line masked is the unsigned operand of a multiply-add of four columns, without
-// shifts. 8-bit codes: 8 lines; byte 4r + i of line j is column 4j + i plus 128.
-// Scales, mins, d and d_min are [16] of binary16. In super-blocks scales and mins are [16] bytes, to be multiplied by d
-// and -d_min; Q6_K has signed scales, one for each half of a group.
+// Codes are in lines of 64 bytes, which are eight rows by four columns of the first half of a group and four of the
+// second: both halves of a row are neighbours in a vector of products. Line j of 4-bit codes (of 4) has columns 4j ..
+// 4j + 3 of the halves, of sixteen rows, two in a byte: quarter l has rows 4l and 4l + 1 in the low halves of its
+// bytes, 4l + 2 and 4l + 3 in the high ones, so that two vectors of products pack into one in the order of rows. 8-bit
+// codes, plus 128, have a line of the former rows and then one of the latter (of 8). Scales, mins, d and d_min are [16]
+// of binary16. In super-blocks scales and mins are [16] bytes, to be multiplied by d and -d_min; Q6_K has signed
+// scales, one for each half of a group.
 //
 // A weight is scale * (code - zero) + (min + zero * scale), zero in the middle of the codes. The second term is small,
 // so that its product with the sum of the group's activations can run in bfloat16 where that is faster.
 //
 // Activations are int8 with a scale for every 16: in groups of 32 the bundled model's mean KL to float32 is 2.9e-3, in
-// groups of 16 1.4e-3, at the price of one more multiply-add for 128 or more.
+// groups of 16 1.4e-3. The scales are 16-bit multiples of one unit a token, so that a multiply-add of integers weighs
+// and joins the two halves of a group.
 #pragma once
 #include <cstdint>
 
@@ -27,17 +30,36 @@ constexpr int kGroup = 32;
 constexpr int kGroupHalf = 16;
 constexpr int kPairCols = 2 * kGroup;
 
-// 32 activations: x = scale[i / 16] * q. One cache line, so that a kernel walks one pointer a token.
+// What comes before a token's groups.
+struct alignas(64) ActRow {
+  float unit;  // of all the token's scales
+};
+
+// 32 activations: column 16h + 4j + i is unit * weights[h] * q[8j + 4h + i], as the lines of codes have it. One cache
+// line, so that a kernel walks one pointer a token.
 struct alignas(64) ActGroup {
   int8_t q[kGroup];
-  float scale[2];
-  float scale_high;   // scale[1] / 16, for 4-bit codes multiplied where they lie, in the high half of a byte
-  int32_t zero4;      // -8 times the sum of the first half's q
-  int32_t zero8[2];   // -128 times the sums of q
-  float sum;          // of scale * q
+  int16_t weights[2];
+  float scale[2];     // weights, for formats with a scale for each half
+  int32_t zero[2];    // -8 times the sums of q
+  float sum;          // of weights * q
   uint32_t sum_pair;  // in the first group of a pair: bfloat16 sums of both groups
 };
 static_assert(sizeof(ActGroup) == 64);
+
+// The largest weight: two of them times products of 16 bits fit in 32.
+constexpr float kMostWeight = 32767;
+
+// Products of 8-bit codes lose four bits to fit in 16. Half of that is added before.
+constexpr int kDroppedBits = 4;
+constexpr int32_t kRound = 8;
+
+static inline const ActGroup* act_groups(const uint8_t* acts) {
+  return reinterpret_cast<const ActGroup*>(acts + sizeof(ActRow));
+}
+static inline ActGroup* act_groups(uint8_t* acts) {
+  return reinterpret_cast<ActGroup*>(acts + sizeof(ActRow));
+}
 
 enum class Scales { kHalf, kSuper, kSuperSigned };
 
@@ -70,20 +92,36 @@ using FormatK6 = GroupFormat<8, Scales::kSuperSigned, false>;  // Q6_K
 // own prefetching; that is best left alone with one token.
 constexpr int kPrefetchBytes = 3072;
 
-// Activations of a group that are all smaller than this count as zero: their reciprocal would overflow.
+// Activations of a token that are all smaller than this count as zero: their reciprocal would overflow.
 constexpr float kLeastAct = 1e-30f;
 
 static inline int64_t num_pairs(int64_t cols) {
   return (cols + kPairCols - 1) / kPairCols;
 }
 
-// Fills the fields of a group that follow from q, scale and the sums of q. Static like all that kernels include: code
-// compiled for one instruction set must not be merged with another's.
+static inline float act_unit(float most) {
+  return most > kLeastAct ? most / (127 * kMostWeight) : 1;  // with nothing to quantise any unit does
+}
+
+// Where the code of a row (0..15) and column (0..31) is among its group's lines.
+template <class Format>
+static inline int code_offset(int row, int column) {
+  const int line = column % 16 / 4, in_line = 16 * (row / 4) + 8 * (row % 2) + 4 * (column / 16) + column % 4;
+  return in_line + 64 * (Format::kBits == 4 ? line : 2 * line + row / 2 % 2);
+}
+// And where in its byte.
+template <class Format>
+static inline int code_shift(int row) {
+  return Format::kBits == 4 ? 4 * (row / 2 % 2) : 0;
+}
+
+// Fills the fields of a group that follow from its weights and the sums of q. Static like all that kernels include:
+// code compiled for one instruction set must not be merged with another's.
 static inline void finish_act_group(const int32_t sums[2], bool second_of_pair, ActGroup* group) {
-  group->scale_high = group->scale[1] * 0.0625f;
-  group->zero4 = -8 * sums[0];
-  group->zero8[0] = -128 * sums[0];
-  group->zero8[1] = -128 * sums[1];
+  for (int h = 0; h < 2; ++h) {
+    group->scale[h] = group->weights[h];
+    group->zero[h] = -8 * sums[h];
+  }
   group->sum = group->scale[0] * float(sums[0]) + group->scale[1] * float(sums[1]);
   uint32_t bits;
   __builtin_memcpy(&bits, &group->sum, 4);

@@ -1,8 +1,9 @@
 // Group-quantised panel kernels for AVX-512 with VNNI and BF16.
 //
-// On Zen 4 vpdpbusd, float multiplies and fused multiply-adds share two 256-bit pipes, so a group of 16 rows and 32
-// columns costs 8 + 3 issues a token, 11.5 with a min, and the peak of this file is 8 / 11.5 of vpdpbusd's. Everything
-// else (conversions, integer and logical operations) runs beside them on the other two pipes.
+// On Zen 4 vpdpbusd, vpmaddwd, float multiplies and fused multiply-adds share two 256-bit pipes, so a group of 16 rows
+// and 32 columns costs 8 + 2 issues a token, 10.5 with a min, and the peak of this file is 8 / 10.5 of vpdpbusd's.
+// Everything else (conversions, integer and logical operations) runs beside them on the other two pipes. The schedulers
+// hold some 64 instructions, less than two tokens' chains of products: tokens advance in step, two at a time.
 #include <immintrin.h>
 
 #include "cpu/linear_group.h"
@@ -16,6 +17,12 @@ SL_INLINE __m512i broadcast(const void* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
   return _mm512_set1_epi32(word);
+}
+// Of both halves of a group.
+SL_INLINE __m512i broadcast_halves(const void* p) {
+  int64_t words;
+  __builtin_memcpy(&words, p, 8);
+  return _mm512_set1_epi64(words);
 }
 
 SL_INLINE __m512 load_half(const uint8_t* p) {
@@ -47,17 +54,17 @@ SL_INLINE __m512 load_min(Pair pair, int g) {
   return _mm512_mul_ps(d_min, _mm512_cvtepi32_ps(wide));
 }
 
-// The eight operands of a group: columns 4j .. 4j + 3 of every row. The last four of 4-bit codes are times 16.
+// The eight operands of a group: line j of the first and the second rows of every four.
 template <class Format>
-SL_INLINE void load_codes(const uint8_t* p, __m512i* codes) {
-  if constexpr (Format::kBits == 8) {
-    for (int j = 0; j < 8; ++j) codes[j] = _mm512_load_si512(p + 64 * j);
-  } else {
-    const __m512i low = _mm512_set1_epi8(0x0f), high = _mm512_set1_epi8(int8_t(0xf0));
-    for (int j = 0; j < 4; ++j) {
+SL_INLINE void load_codes(const uint8_t* p, __m512i (*codes)[2]) {
+  const __m512i low = _mm512_set1_epi8(0x0f);
+  for (int j = 0; j < 4; ++j) {
+    if constexpr (Format::kBits == 8) {
+      for (int k = 0; k < 2; ++k) codes[j][k] = _mm512_load_si512(p + 64 * (2 * j + k));
+    } else {
       const __m512i both = _mm512_load_si512(p + 64 * j);
-      codes[j] = _mm512_and_si512(both, low);
-      codes[j + 4] = _mm512_and_si512(both, high);
+      codes[j][0] = _mm512_and_si512(both, low);
+      codes[j][1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
     }
   }
 }
@@ -76,23 +83,46 @@ SL_INLINE __m512bh load_mins(Pair pair) {
   return (__m512bh)_mm512_mask_blend_epi16(0xaaaaaaaa, first, second);
 }
 
+// A group added to the sum of a token, from its products: halves side by side, first rows of every four and second.
 template <class Format>
-SL_INLINE __m512 add_group(__m512 sum, const __m512i* codes, const __m512* scale, const ActGroup* a) {
-  constexpr bool kNibbles = Format::kBits == 4;
-  __m512i dot0 = _mm512_set1_epi32(kNibbles ? a->zero4 : a->zero8[0]);
-  __m512i dot1 = _mm512_set1_epi32(a->zero8[1]);
-  for (int j = 0; j < 4; ++j) {
-    dot0 = _mm512_dpbusd_epi32(dot0, codes[j], broadcast(a->q + 4 * j));
-    dot1 = _mm512_dpbusd_epi32(dot1, codes[j + 4], broadcast(a->q + 16 + 4 * j));
-  }
-  const __m512 scale1 = _mm512_set1_ps(kNibbles ? a->scale_high : a->scale[1]);
-  const __m512 first = _mm512_mul_ps(_mm512_cvtepi32_ps(dot0), _mm512_set1_ps(a->scale[0]));
+SL_INLINE __m512 add_dots(__m512 sum, __m512i even, __m512i odd, const __m512* scale, const ActGroup* a) {
   if constexpr (Format::kHalves) {
-    const __m512 second = _mm512_mul_ps(_mm512_cvtepi32_ps(dot1), scale1);
+    const __m512 x = _mm512_cvtepi32_ps(even), y = _mm512_cvtepi32_ps(odd);
+    const __m512 first = _mm512_mul_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_set1_ps(a->scale[0]));
+    const __m512 second = _mm512_mul_ps(_mm512_shuffle_ps(x, y, 0xdd), _mm512_set1_ps(a->scale[1]));
     return _mm512_fmadd_ps(second, scale[1], _mm512_fmadd_ps(first, scale[0], sum));
   } else {
-    return _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(dot1), scale1, first), scale[0], sum);
+    if constexpr (Format::kBits == 8) {
+      even = _mm512_srai_epi32(even, kDroppedBits);
+      odd = _mm512_srai_epi32(odd, kDroppedBits);
+    }
+    // Of 4-bit codes 16 * 8 * 127 fits in 16 bits as it is.
+    const __m512i both = _mm512_madd_epi16(_mm512_packs_epi32(even, odd), broadcast(a->weights));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(both), scale[0], sum);
   }
+}
+
+// Adds a group to the sums of a few tokens in step.
+template <class Format, int kTokens>
+SL_INLINE void add_group(const __m512i (*codes)[2], const __m512* scale, const uint8_t* const* acts, int64_t at,
+                         __m512* sum) {
+  const ActGroup* a[kTokens];
+  __m512i dot[kTokens][2];
+  for (int i = 0; i < kTokens; ++i) {
+    a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
+    __m512i start = broadcast_halves(a[i]->zero);
+    if constexpr (Format::kBits == 8) start = _mm512_slli_epi32(start, 4);
+    if constexpr (Format::kBits == 8 && !Format::kHalves) start = _mm512_add_epi32(start, _mm512_set1_epi32(kRound));
+    dot[i][0] = dot[i][1] = start;
+  }
+  for (int j = 0; j < 4; ++j) {
+    for (int i = 0; i < kTokens; ++i) {
+      const __m512i act = broadcast_halves(a[i]->q + 8 * j);
+      for (int k = 0; k < 2; ++k) dot[i][k] = _mm512_dpbusd_epi32(dot[i][k], codes[j][k], act);
+      asm("" : "+v"(dot[i][0]), "+v"(dot[i][1]));  // keeps the order
+    }
+  }
+  for (int i = 0; i < kTokens; ++i) sum[i] = add_dots<Format>(sum[i], dot[i][0], dot[i][1], scale, a[i]);
 }
 
 // Adds group g of a pair to every token's sum.
@@ -102,17 +132,24 @@ SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, in
     const uint8_t* ahead = pair.data + g * (Format::kPairBytes / 2) + kPrefetchBytes + line;
     _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
   }
-  __m512i codes[8];
+  __m512i codes[4][2];
   load_codes<Format>(pair.data + g * Format::kCodeBytes, codes);
   __m512 scale[2];
   scale[0] = load_scale<Format>(pair, g, 0);
-  scale[1] = Format::kHalves ? load_scale<Format>(pair, g, 1) : scale[0];
+  if constexpr (Format::kHalves) {
+    scale[1] = load_scale<Format>(pair, g, 1);
+  } else if constexpr (Format::kBits == 8) {
+    scale[0] = _mm512_mul_ps(scale[0], _mm512_set1_ps(1 << kDroppedBits));
+  }
   // Pointers to tokens are read where they are used: the compiler would keep them in vector registers.
   asm volatile("" : : : "memory");
+  constexpr int kInStep = 2;
+  at += g * int64_t(sizeof(ActGroup));
 #pragma GCC unroll 16
-  for (int i = 0; i < kCount; ++i) {
-    sum[i] = add_group<Format>(sum[i], codes, scale, reinterpret_cast<const ActGroup*>(acts[i] + at) + g);
+  for (int i = 0; i + kInStep <= kCount; i += kInStep) {
+    add_group<Format, kInStep>(codes, scale, acts + i, at, sum + i);
   }
+  if constexpr (kCount % kInStep != 0) add_group<Format, 1>(codes, scale, acts + kCount - 1, at, sum + kCount - 1);
 }
 
 template <class Format, int kCount>
@@ -135,15 +172,18 @@ static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* c
   __m512 sum[kCount];
 #pragma GCC unroll 16
   for (int i = 0; i < kCount; ++i) sum[i] = _mm512_setzero_ps();
-  const int64_t end = num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
-  for (int64_t at = 0; at < end; panel += Format::kBlockBytes) {
+  const int64_t end = int64_t(sizeof(ActRow)) + num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
+  for (int64_t at = sizeof(ActRow); at < end; panel += Format::kBlockBytes) {
 #pragma GCC unroll 1
     for (int i = 0; i < Format::kBlockPairs; ++i, at += 2 * sizeof(ActGroup)) {
       add_pair_tokens<Format, kCount>({panel, panel + Format::kHeaderBytes + i * Format::kPairBytes}, acts, at, sum);
     }
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kCount; ++i) _mm512_store_ps(out + i * kPanelRows, sum[i]);
+  for (int i = 0; i < kCount; ++i) {
+    const __m512 unit = _mm512_set1_ps(reinterpret_cast<const ActRow*>(acts[i])->unit);
+    _mm512_store_ps(out + i * kPanelRows, _mm512_mul_ps(sum[i], unit));
+  }
 }
 
 template <class Format, int kCount = kTokenBlock>
@@ -168,44 +208,63 @@ SL_INLINE __m128i first_lanes(__m512i x) {
   return _mm512_castsi512_si128(_mm512_permutexvar_epi32(lanes, x));
 }
 
-// Rounds a pair of groups, four halves, to int8.
-SL_INLINE void quantize_pair(const __m512* x, ActGroup* group) {
+// Rounds a pair of groups, four halves, to int8. A half's weight is the smallest that leaves its q in range.
+SL_INLINE void quantize_pair(const __m512* x, float unit, ActGroup* group) {
   __m512i bits[4];
   for (int i = 0; i < 4; ++i) bits[i] = _mm512_castps_si512(_mm512_abs_ps(x[i]));
   const __m512 most = _mm512_castsi512_ps(reduce_four(bits, [](__m512i a, __m512i b) {
     return _mm512_castps_si512(_mm512_max_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
   }));
-  const __mmask16 live = _mm512_cmp_ps_mask(most, _mm512_set1_ps(kLeastAct), _CMP_GT_OQ);
-  const __m512 range = _mm512_set1_ps(127.0f);
-  const __m512 scale = _mm512_maskz_div_ps(live, most, range), factor = _mm512_maskz_div_ps(live, range, most);
+  const __m512 exact = _mm512_div_ps(most, _mm512_set1_ps(127 * unit));
+  const __m512 weight = _mm512_min_ps(_mm512_roundscale_ps(exact, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC),
+                                      _mm512_set1_ps(kMostWeight));
+  const __mmask16 live = _mm512_cmp_ps_mask(weight, _mm512_setzero_ps(), _CMP_GT_OQ);
+  const __m512 factor = _mm512_maskz_div_ps(live, _mm512_set1_ps(1), _mm512_mul_ps(weight, _mm512_set1_ps(unit)));
   const __m512 factors[4] = {_mm512_shuffle_f32x4(factor, factor, 0x00), _mm512_shuffle_f32x4(factor, factor, 0x55),
                              _mm512_shuffle_f32x4(factor, factor, 0xaa), _mm512_shuffle_f32x4(factor, factor, 0xff)};
   __m512i q[4];
-  for (int i = 0; i < 4; ++i) {
-    q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(x[i], factors[i]));
-    _mm_store_si128(reinterpret_cast<__m128i*>(group[i / 2].q + i % 2 * kGroupHalf), _mm512_cvtepi32_epi8(q[i]));
-  }
+  for (int i = 0; i < 4; ++i) q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(x[i], factors[i]));
   alignas(16) int32_t sums[4];
-  alignas(16) float scales[4];
+  alignas(8) int16_t weights[4];
   _mm_store_si128(reinterpret_cast<__m128i*>(sums),
                   first_lanes(reduce_four(q, [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); })));
-  _mm_store_ps(scales, _mm_castsi128_ps(first_lanes(_mm512_castps_si512(scale))));
+  const __m128i whole = first_lanes(_mm512_cvtps_epi32(weight));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(weights), _mm_packs_epi32(whole, whole));
   for (int g = 0; g < 2; ++g) {
-    for (int h = 0; h < 2; ++h) group[g].scale[h] = scales[2 * g + h];
+    // Four columns of one half, four of the other.
+    const __m128i first = _mm512_cvtepi32_epi8(q[2 * g]), second = _mm512_cvtepi32_epi8(q[2 * g + 1]);
+    __m128i* to = reinterpret_cast<__m128i*>(group[g].q);
+    _mm_store_si128(to, _mm_unpacklo_epi32(first, second));
+    _mm_store_si128(to + 1, _mm_unpackhi_epi32(first, second));
+    for (int h = 0; h < 2; ++h) group[g].weights[h] = weights[2 * g + h];
     finish_act_group(sums + 2 * g, g == 1, group + g);
   }
 }
 
+SL_INLINE __m512 load_part(const float* x, int64_t left) {
+  const __mmask16 mask = left >= 16 ? __mmask16(0xffff) : left > 0 ? __mmask16((1u << left) - 1) : __mmask16(0);
+  return _mm512_maskz_loadu_ps(mask, x);
+}
+
 void prepare(const float* x, int64_t cols, uint8_t* acts) {
-  ActGroup* group = reinterpret_cast<ActGroup*>(acts);
+  __m512 most[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+  for (int64_t first = 0; first < cols; first += 2 * kGroupHalf) {
+    for (int i = 0; i < 2; ++i) {
+      const int64_t at = first + i * kGroupHalf;
+      most[i] = _mm512_max_ps(most[i], _mm512_abs_ps(load_part(x + at, cols - at)));
+    }
+  }
+  const float range = _mm512_reduce_max_ps(_mm512_max_ps(most[0], most[1]));
+  const float unit = act_unit(range);
+  reinterpret_cast<ActRow*>(acts)->unit = unit;
+  ActGroup* group = act_groups(acts);
   for (int64_t first = 0; first < cols; first += kPairCols, group += 2) {
     __m512 part[4];
     for (int i = 0; i < 4; ++i) {
-      const int64_t left = cols - first - i * kGroupHalf;
-      const __mmask16 mask = left >= 16 ? __mmask16(0xffff) : left > 0 ? __mmask16((1u << left) - 1) : __mmask16(0);
-      part[i] = _mm512_maskz_loadu_ps(mask, x + first + i * kGroupHalf);
+      const int64_t at = first + i * kGroupHalf;
+      part[i] = load_part(x + at, cols - at);
     }
-    quantize_pair(part, group);
+    quantize_pair(part, unit, group);
   }
 }
 

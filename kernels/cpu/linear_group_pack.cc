@@ -83,17 +83,15 @@ struct Packer {
   }
 
   static void pack_codes(const uint8_t* code, int r, uint8_t* lines) {
-    for (int j = 0; j < Format::kCodeBytes / 64; ++j) {
-      for (int i = 0; i < 4; ++i) {
-        const int k = 4 * j + i;
-        lines[64 * j + 4 * r + i] = Format::kBits == 4 ? uint8_t(code[k] | code[k + 16] << 4) : code[k];
-      }
+    constexpr int kMask = (1 << Format::kBits) - 1;
+    for (int k = 0; k < kGroup; ++k) {
+      uint8_t& byte = lines[code_offset<Format>(r, k)];
+      byte = uint8_t((byte & ~(kMask << code_shift<Format>(r))) | code[k] << code_shift<Format>(r));
     }
   }
 
   static int code_at(const uint8_t* lines, int r, int k) {
-    if (Format::kBits == 8) return lines[64 * (k / 4) + 4 * r + k % 4];
-    return lines[64 * (k % 16 / 4) + 4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15;
+    return lines[code_offset<Format>(r, k)] >> code_shift<Format>(r) & ((1 << Format::kBits) - 1);
   }
 
   // binary16 scales and mins from the normal form.

@@ -53,7 +53,7 @@ ActKind act_kind(Encoding encoding) {
 }
 
 int64_t act_bytes(ActKind kind, int64_t cols) {
-  if (kind == kActGroups) return num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
+  if (kind == kActGroups) return int64_t(sizeof(ActRow)) + num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
   return round_up(cols * 4, 64);
 }
 

@@ -157,7 +157,8 @@ inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up
   }
   expect(same, what + ": bias and residual");
   const bool rounded = weight_format == SL_WEIGHTS_BF16 || weight_format == SL_WEIGHTS_INT8;
-  compare(dense, exact, rounded ? 0.03 : floats ? 1e-5 : 0.02, what);
+  // A single token by two rows may come near zero, and silu then makes more of an error; a wrong layout's is near 1.
+  compare(dense, exact, rounded ? 0.03 : floats ? 1e-5 : gate_up ? 0.06 : 0.02, what);
   for (size_t i = 0; i < chosen.size(); ++i) {
     const float* row = &dense[static_cast<size_t>(chosen[i] * rows)];
     expect(std::equal(row, row + rows, &gathered[i * static_cast<size_t>(rows)]), what + ": gathered");
