@@ -66,54 +66,50 @@ SL_INLINE __m256i high_digit(__m256i both) {
   return low_digit(_mm256_srli_epi16(both, 4));
 }
 
-// One group by sixteen rows, ready to multiply: line j of the first and the second rows of every four, in halves.
-struct GroupRows {
-  __m256i low[2][4][2];
-  __m256i high[2][4][2];  // the high digits of 8-bit codes
-  __m256 scale[2][2];     // of the halves of the group
-  __m256 min[2];          // 4-bit codes run without their zero, which joins the min
+// The scales of a group by eight rows; 4-bit codes run without their zero, which joins the min.
+struct GroupScales {
+  __m256 scale[2];  // of the halves of the group
+  __m256 min;
 };
 
 template <class Format>
-SL_INLINE void load_rows(Pair pair, int g, GroupRows* out) {
-  const uint8_t* lines = pair.data + g * Format::kCodeBytes;
-  for (int half = 0; half < 2; ++half) {
-    for (int j = 0; j < 4; ++j) {
-      if constexpr (Format::kBits == 4) {
-        const __m256i both = load_line(lines + 64 * j + 32 * half);
-        out->low[half][j][0] = low_digit(both);
-        out->low[half][j][1] = high_digit(both);
-      } else {
-        for (int i = 0; i < 2; ++i) {
-          const __m256i code = load_line(lines + 64 * (2 * j + i) + 32 * half);
-          out->low[half][j][i] = low_digit(code);
-          out->high[half][j][i] = high_digit(code);
-        }
-      }
-    }
-    const __m256 scale = load_scale<Format>(pair, g, 0, half);
-    out->scale[0][half] = scale;
-    if constexpr (Format::kHalves) {
-      out->scale[1][half] = load_scale<Format>(pair, g, 1, half);
-    } else if constexpr (Format::kBits == 8) {
-      out->scale[0][half] = _mm256_mul_ps(scale, _mm256_set1_ps(1 << kDroppedBits));
-    }
-    if constexpr (Format::kMin && Format::kBits == 4) {
-      out->min[half] = load_min<Format>(pair, g, half);
-    } else if constexpr (Format::kMin) {
-      out->min[half] = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), scale, load_min<Format>(pair, g, half));
-    } else {
-      out->min[half] = _mm256_mul_ps(_mm256_set1_ps(-8.0f), scale);
-    }
+SL_INLINE GroupScales load_scales(Pair pair, int g, int half) {
+  GroupScales out;
+  const __m256 scale = load_scale<Format>(pair, g, 0, half);
+  out.scale[0] = out.scale[1] = scale;
+  if constexpr (Format::kHalves) {
+    out.scale[1] = load_scale<Format>(pair, g, 1, half);
+  } else if constexpr (Format::kBits == 8) {
+    out.scale[0] = _mm256_mul_ps(scale, _mm256_set1_ps(1 << kDroppedBits));
   }
+  if constexpr (Format::kMin && Format::kBits == 4) {
+    out.min = load_min<Format>(pair, g, half);
+  } else if constexpr (Format::kMin) {
+    out.min = _mm256_fmadd_ps(_mm256_set1_ps(Format::kZero), scale, load_min<Format>(pair, g, half));
+  } else {
+    out.min = _mm256_mul_ps(_mm256_set1_ps(-8.0f), scale);
+  }
+  return out;
 }
 
-// A group's lines times `weight`, for a few tokens. The sums advance in step: the schedulers of Zen hold few
-// instructions, and one chain after the other would wait for its own latencies.
-template <int kTokens>
-SL_INLINE void dot_digits(const __m256i (*codes)[2], const ActGroup* const* a, int16_t weight, __m256i (*dot)[2]) {
+// One digit of a group's codes, by the first and the second rows of every four, times a few tokens, times `weight`. The
+// sums advance in step: the schedulers of Zen hold few instructions, and one chain after the other would wait for its
+// own latencies.
+template <class Format, int kTokens>
+SL_INLINE void dot_digits(const uint8_t* lines, bool high, const ActGroup* const* a, int16_t weight,
+                          __m256i (*dot)[2]) {
   for (int j = 0; j < 4; ++j) {
-    const __m256i code[2] = {codes[j][0], codes[j][1]};
+    __m256i code[2];
+    if constexpr (Format::kBits == 4) {
+      const __m256i both = load_line(lines + 64 * j);
+      code[0] = low_digit(both);
+      code[1] = high_digit(both);
+    } else {
+      for (int k = 0; k < 2; ++k) {
+        const __m256i both = load_line(lines + 64 * (2 * j + k));
+        code[k] = high ? high_digit(both) : low_digit(both);
+      }
+    }
     for (int i = 0; i < kTokens; ++i) {
       const __m256i act = broadcast_halves(a[i]->q + 8 * j);
       for (int k = 0; k < 2; ++k) {
@@ -131,12 +127,15 @@ SL_INLINE void dot_digits(const __m256i (*codes)[2], const ActGroup* const* a, i
 
 // A group by eight rows added to the sums of a few tokens.
 template <class Format, int kTokens>
-SL_INLINE void add_rows(const GroupRows& w, int half, const ActGroup* const* a, __m256 (*sums)[2]) {
+SL_INLINE void add_group(const uint8_t* lines, const GroupScales& w, const uint8_t* const* acts, int64_t at,
+                         __m256* sums) {
+  const ActGroup* a[kTokens];
+  for (int i = 0; i < kTokens; ++i) a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
   __m256i dot[kTokens][2];
-  dot_digits<kTokens>(w.low[half], a, 1, dot);
+  dot_digits<Format, kTokens>(lines, false, a, 1, dot);
   if constexpr (Format::kBits == 8) {
     __m256i high[kTokens][2];
-    dot_digits<kTokens>(w.high[half], a, 16, high);
+    dot_digits<Format, kTokens>(lines, true, a, 16, high);
     for (int i = 0; i < kTokens; ++i) {
       __m256i start = _mm256_slli_epi32(broadcast_halves(a[i]->zero), 4);
       if constexpr (!Format::kHalves) start = _mm256_add_epi32(start, _mm256_set1_epi32(kRound));
@@ -147,52 +146,48 @@ SL_INLINE void add_rows(const GroupRows& w, int half, const ActGroup* const* a, 
     }
   }
   for (int i = 0; i < kTokens; ++i) {
-    __m256 total = sums[i][half];
+    __m256 total = sums[i];
     if constexpr (Format::kHalves) {
       const __m256 even = _mm256_cvtepi32_ps(dot[i][0]), odd = _mm256_cvtepi32_ps(dot[i][1]);
       const __m256 first = _mm256_mul_ps(_mm256_shuffle_ps(even, odd, 0x88), _mm256_set1_ps(a[i]->scale[0]));
       const __m256 second = _mm256_mul_ps(_mm256_shuffle_ps(even, odd, 0xdd), _mm256_set1_ps(a[i]->scale[1]));
-      total = _mm256_fmadd_ps(second, w.scale[1][half], _mm256_fmadd_ps(first, w.scale[0][half], total));
+      total = _mm256_fmadd_ps(second, w.scale[1], _mm256_fmadd_ps(first, w.scale[0], total));
     } else {
       // Of 4-bit codes without their zero, 16 * 15 * 127 fits in 16 bits, too.
       const __m256i both = _mm256_madd_epi16(_mm256_packs_epi32(dot[i][0], dot[i][1]), broadcast(a[i]->weights));
-      total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(both), w.scale[0][half], total);
+      total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(both), w.scale[0], total);
     }
     if constexpr (Format::kMin || Format::kBits == 4) {
-      total = _mm256_fmadd_ps(_mm256_set1_ps(a[i]->sum), w.min[half], total);
+      total = _mm256_fmadd_ps(_mm256_set1_ps(a[i]->sum), w.min, total);
     }
-    sums[i][half] = total;
+    sums[i] = total;
   }
 }
 
+// Eight rows after eight, for which the registers suffice; a panel's lines are in the nearest cache the second time.
 template <class Format, int kTokens>
-SL_INLINE void add_group(const GroupRows& w, const uint8_t* const* acts, int64_t at, __m256 (*sums)[2]) {
-  const ActGroup* a[kTokens];
-  for (int i = 0; i < kTokens; ++i) a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
-  for (int half = 0; half < 2; ++half) add_rows<Format, kTokens>(w, half, a, sums);
-}
-
-template <class Format, int kTokens>
-static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, bool fetch,
-                            __m256 (*out)[2]) {
-  __m256 sum[kTokens][2] = {};
+static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint8_t* const* acts, bool fetch,
+                            float* out) {
   const int64_t end = int64_t(sizeof(ActRow)) + num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
-  for (int64_t at = sizeof(ActRow); at < end; panel += Format::kBlockBytes) {
-    for (int i = 0; i < Format::kBlockPairs; ++i) {
-      const Pair pair = {panel, panel + Format::kHeaderBytes + i * Format::kPairBytes};
-      for (int line = 0; fetch && line < Format::kPairBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(pair.data + kPrefetchBytes + line), _MM_HINT_T0);
-      }
-      for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
-        GroupRows w;
-        load_rows<Format>(pair, g, &w);
-        add_group<Format, kTokens>(w, acts, at, sum);
+  for (int half = 0; half < 2; ++half) {
+    __m256 sum[kTokens] = {};
+    const uint8_t* block = first_block;
+    for (int64_t at = sizeof(ActRow); at < end; block += Format::kBlockBytes) {
+      for (int i = 0; i < Format::kBlockPairs; ++i) {
+        const Pair pair = {block, block + Format::kHeaderBytes + i * Format::kPairBytes};
+        for (int line = 0; fetch && half == 0 && line < Format::kPairBytes; line += 64) {
+          _mm_prefetch(reinterpret_cast<const char*>(pair.data + kPrefetchBytes + line), _MM_HINT_T0);
+        }
+        for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
+          const GroupScales scales = load_scales<Format>(pair, g, half);
+          add_group<Format, kTokens>(pair.data + g * Format::kCodeBytes + 32 * half, scales, acts, at, sum);
+        }
       }
     }
-  }
-  for (int i = 0; i < kTokens; ++i) {
-    const __m256 unit = _mm256_set1_ps(reinterpret_cast<const ActRow*>(acts[i])->unit);
-    for (int half = 0; half < 2; ++half) out[i][half] = _mm256_mul_ps(sum[i][half], unit);
+    for (int i = 0; i < kTokens; ++i) {
+      const __m256 unit = _mm256_set1_ps(reinterpret_cast<const ActRow*>(acts[i])->unit);
+      _mm256_store_ps(out + i * kPanelRows + kHalfRows * half, _mm256_mul_ps(sum[i], unit));
+    }
   }
 }
 
@@ -205,7 +200,7 @@ template <class Format, int kTokens = kMaxTokens<Format>>
 static void multiply_rest(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, bool fetch,
                           float* out) {
   for (; count >= kTokens; count -= kTokens, acts += kTokens, out += kTokens * kPanelRows) {
-    multiply_tokens<Format, kTokens>(panel, cols, acts, fetch, reinterpret_cast<__m256(*)[2]>(out));
+    multiply_tokens<Format, kTokens>(panel, cols, acts, fetch, out);
     fetch = false;
   }
   if constexpr (kTokens > 1) {
