@@ -112,6 +112,10 @@ bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peer
 bench-cpu: $(DEPS) native bench/peers/node_modules/.package-lock.json ## Our CPU engine beside llama.cpp, interleaved (ARGS="--rounds 9")
 	$(BUN) bench/cpu-vs-llama.ts $(ARGS)
 
+.PHONY: bench-stolen-core
+bench-stolen-core: $(DEPS) native ## What our CPU engine keeps of its speed when another process takes a core
+	$(BUN) bench/stolen-core.ts $(ARGS)
+
 # Checkpoints of random weights: K-quants and mixtures of experts in sizes that a small machine runs.
 QUANTS := $(patsubst %,build/gguf/%.gguf,llama-q4_k qwen3moe-q4_k qwen3moe-q8_0 mixtral-q4_k)
 build/gguf/%.gguf: bench/make-gguf.ts test/model/gguf/random-gguf.ts | $(DEPS) build/libscalellm_cpu.so $(MODEL)

@@ -103,6 +103,7 @@ async function report(flags: BenchFlags, results: RunResults): Promise<void> {
   process.stdout.write(`\n${terminalReport(results, points, flags.has("details"))}`);
   const output = flags.value("output");
   if (output !== undefined) {
+    await Bun.write(output, ""); // a writer leaves the end of a longer file as it was
     const writer = Bun.file(output).writer();
     for (const line of encodeResults(results)) writer.write(line);
     await writer.end();

@@ -65,6 +65,7 @@ describe("the command", () => {
   test("measures, prints, and writes files that it can compare", async () => {
     const [json, html] = [join(folder, "a.json"), join(folder, "a.html")];
     const endpoints = [`x=${server.url}`, `y=${server.url}`];
+    await Bun.write(json, "of an earlier, longer run\n".repeat(10_000));
     const measured = await run(...endpoints, "--concurrency", "1,2", ...QUICK, "--output", json, "--html", html);
     expect(measured.err).toContain("y c=2: 4 finished");
     expect(measured.code).toBe(0);
