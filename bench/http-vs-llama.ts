@@ -2,7 +2,7 @@
 // Both stay up for the whole run and take turns at every load; `scalellm bench` drives them. Short requests of 62 prompt and
 // 64 output tokens, every prompt another one, so that neither's prefix cache helps.
 import { parseArgs } from "node:util";
-import { freePort, startProcess, startScaleLlm } from "./server-process.ts";
+import { freePort, residentMb, startProcess, startScaleLlm } from "./server-process.ts";
 
 const { values: flags } = parseArgs({
   options: {
@@ -42,6 +42,8 @@ try {
     { stdio: ["ignore", "inherit", "inherit"] },
   );
   process.exitCode = await bench.exited;
+  const [ourRss, theirRss] = children.map(({ pid }) => `${residentMb(pid).toFixed(0)} MB`);
+  console.log(`\nResident memory after the run: scalellm ${ourRss}, llama-server ${theirRss}`);
 } finally {
   for (const child of children) child.kill("SIGTERM");
 }

@@ -1,4 +1,5 @@
 /** Servers under test, each a process of its own on a port of its own. */
+import { readFileSync } from "node:fs";
 
 const START_DEADLINE_MS = 60_000;
 const POLL_MS = 5;
@@ -33,4 +34,9 @@ export async function startScaleLlm(args: readonly string[] = []): Promise<{ url
   const url = `http://127.0.0.1:${port}`;
   const command = ["dist/scalellm", "serve", "--no-supervise", "--no-grpc", "--port", `${port}`, ...args];
   return { url, child: await startProcess(command, `${url}/ready`) };
+}
+
+/** Resident memory of a process in millions of bytes; shared pages of the executable (the model's included) count. */
+export function residentMb(pid: number): number {
+  return (Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) * 1024) / 1e6;
 }

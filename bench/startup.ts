@@ -1,7 +1,6 @@
 // How long `scalellm serve` takes from its start until /ready answers 200, and the memory it holds then and after a
 // request: `make bench-startup`. The file is in the page cache after the first, uncounted start.
-import { readFileSync } from "node:fs";
-import { startScaleLlm } from "./server-process.ts";
+import { residentMb, startScaleLlm } from "./server-process.ts";
 
 const RUNS = Number(Bun.argv[2] ?? 7);
 const MODEL_BYTES = Bun.file("models/SmolLM2-135M-Instruct.Q4_1.gguf").size;
@@ -12,23 +11,18 @@ interface Start {
   rssAfterMb: number;
 }
 
-/** Resident memory of a process; shared pages of the executable (the model's included) count. */
-function rssMb(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1000;
-}
-
 async function start(): Promise<Start> {
   const startedMs = performance.now();
   const { url, child } = await startScaleLlm(["--kv-cache-memory", "64MiB"]);
   const readyMs = performance.now() - startedMs;
-  const rss = rssMb(child.pid);
+  const rss = residentMb(child.pid);
   const answer = await fetch(`${url}/v1/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ model: "smollm2-135m-instruct", prompt: "Once upon a time", max_tokens: 64 }),
   });
   await answer.text();
-  const rssAfter = rssMb(child.pid);
+  const rssAfter = residentMb(child.pid);
   child.kill("SIGTERM");
   await child.exited;
   return { readyMs, rssMb: rss, rssAfterMb: rssAfter };
