@@ -116,13 +116,13 @@ bench-cpu: $(DEPS) native bench/peers/node_modules/.package-lock.json ## Our CPU
 bench-stolen-core: $(DEPS) native ## What our CPU engine keeps of its speed when another process takes a core
 	$(BUN) bench/stolen-core.ts $(ARGS)
 
-# Checkpoints of random weights: K-quants and mixtures of experts in sizes that a small machine runs.
-QUANTS := $(patsubst %,build/gguf/%.gguf,llama-q4_k qwen3moe-q4_k qwen3moe-q8_0 mixtral-q4_k)
+# Checkpoints of random weights: Q4_0, K-quants and mixtures of experts in sizes that a small machine runs.
+QUANTS := $(patsubst %,build/gguf/%.gguf,smollm2-q4_0 llama-q4_k qwen3moe-q4_k qwen3moe-q8_0 mixtral-q4_k)
 build/gguf/%.gguf: bench/make-gguf.ts test/model/gguf/random-gguf.ts | $(DEPS) build/libscalellm_cpu.so $(MODEL)
 	$(BUN) bench/make-gguf.ts $@
 
 .PHONY: bench-quants
-bench-quants: $(QUANTS) native bench/peers/node_modules/.package-lock.json ## The same on K-quants and mixtures of experts of random weights
+bench-quants: $(QUANTS) native bench/peers/node_modules/.package-lock.json ## The same on Q4_0, K-quants and mixtures of experts of random weights
 	@for file in $(QUANTS); do echo "$$file"; $(BUN) bench/cpu-vs-llama.ts --model $$file $(ARGS) || exit 1; done
 
 .PHONY: format

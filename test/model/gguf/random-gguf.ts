@@ -18,7 +18,7 @@ const TOKENIZER_KEYS = [
   "chat_template",
 ].map((key) => `tokenizer.${key}`);
 
-/** Sizes are multiples of 256, a super-block of the K types. */
+/** Sizes are multiples of 256, a super-block, where K types store them. */
 export interface RandomShape {
   /** general.architecture; "llama" with experts is Mixtral. */
   readonly architecture: "llama" | "qwen3moe";
@@ -30,8 +30,11 @@ export interface RandomShape {
   /** Of the feed-forward block, or of one expert. */
   readonly inner: number;
   readonly experts?: { readonly count: number; readonly used: number };
-  /** Q4_K_M: Q4_K, with Q5_K, Q6_K and Q8_0 where llama.cpp's mixture has them. Q8_0: every matrix. */
-  readonly quantization: "Q4_K_M" | "Q8_0";
+  /**
+   * Q4_K_M: Q4_K, with Q5_K, Q6_K and Q8_0 where llama.cpp's mixture has them. Q4_0: every matrix but the output's, which
+   * is Q8_0. Q8_0: every matrix.
+   */
+  readonly quantization: "Q4_K_M" | "Q4_0" | "Q8_0";
 }
 
 /** 470 M parameters, 120 M of them used by a token. */
@@ -58,6 +61,17 @@ export const RANDOM_SHAPES = {
     headDim: 64,
     inner: 2816,
     quantization: "Q4_K_M",
+  },
+  // The bundled model's sizes in a type that llama.cpp repacks.
+  "smollm2-q4_0": {
+    architecture: "llama",
+    layers: 30,
+    hidden: 576,
+    heads: 9,
+    kvHeads: 3,
+    headDim: 64,
+    inner: 1536,
+    quantization: "Q4_0",
   },
   "qwen3moe-q4_k": { ...QWEN3_MOE, quantization: "Q4_K_M" },
   "qwen3moe-q8_0": { ...QWEN3_MOE, quantization: "Q8_0" },
@@ -159,9 +173,10 @@ function tensorsOf(shape: RandomShape, vocab: number): GgufTensorSpec[] {
   return tensors;
 }
 
-/** llama_tensor_get_type of llama.cpp's quantiser, for LLAMA_FTYPE_MOSTLY_Q4_K_M. */
+/** llama_tensor_get_type of llama.cpp's quantiser, for LLAMA_FTYPE_MOSTLY_Q4_K_M and simpler ones. */
 function storageType({ quantization, layers, experts }: RandomShape, name: string, layer: number): WeightDtype {
   if (quantization === "Q8_0") return "q8_0";
+  if (quantization === "Q4_0") return name === "output" ? "q8_0" : "q4_0";
   const eighth = Math.floor(layers / 8);
   const useMoreBits = layer < eighth || layer >= Math.floor((7 * layers) / 8) || (layer - eighth) % 3 === 2;
   const isMixtral = experts?.count === 8;
