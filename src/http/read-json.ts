@@ -1,6 +1,8 @@
 import { ServeError } from "../core/errors.ts";
-import { maxJsonBytes } from "./body-limit.ts";
+import { declaredLength, maxJsonBytes } from "./body-limit.ts";
 import type { HttpDeps } from "./http-deps.ts";
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
  * Reads a request's body as a JSON object, whatever its content-type says (as OpenAI does). Throws ServeError:
@@ -36,10 +38,8 @@ function parseObject(text: string): Record<string, unknown> {
 }
 
 async function readText(request: Request, maxBytes: number, deadlineMs: number): Promise<string> {
-  const tooLarge = () => new ServeError("payload_too_large", `The request body is larger than ${maxBytes} bytes.`);
-  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
-  if (request.body === null) return "";
-  const reader = request.body.getReader();
+  const declared = declaredLength(request.headers);
+  if (declared !== undefined && declared > maxBytes) throw tooLarge(maxBytes);
   const expired = Promise.withResolvers<never>();
   // Nobody may be waiting when the time is up.
   expired.promise.catch(() => {});
@@ -47,19 +47,11 @@ async function readText(request: Request, maxBytes: number, deadlineMs: number):
     const message = `The request body did not arrive within ${deadlineMs} ms.`;
     expired.reject(new ServeError("deadline_exceeded", message, { reason: "body_timeout" }));
   }, deadlineMs);
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  let text = "";
-  let received = 0;
   try {
-    for (;;) {
-      const { done, value } = await Promise.race([reader.read(), expired.promise]);
-      if (done) return text + decoder.decode();
-      received += value.length;
-      if (received > maxBytes) throw tooLarge();
-      text += decoder.decode(value, { stream: true });
-    }
+    return declared === undefined
+      ? await readUnbounded(request, maxBytes, expired.promise)
+      : UTF8.decode(await Promise.race([request.bytes(), expired.promise]));
   } catch (error) {
-    reader.cancel().catch(() => {});
     if (error instanceof ServeError) throw error;
     if (error instanceof TypeError) {
       throw new ServeError("invalid_argument", "The request body is not valid UTF-8.", { reason: "invalid_json" });
@@ -68,4 +60,29 @@ async function readText(request: Request, maxBytes: number, deadlineMs: number):
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** A body that does not say how long it is. Rejects when `expired` does. */
+async function readUnbounded(request: Request, maxBytes: number, expired: Promise<never>): Promise<string> {
+  if (request.body === null) return "";
+  const reader = request.body.getReader();
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let text = "";
+  let received = 0;
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), expired]);
+      if (done) return text + decoder.decode();
+      received += value.length;
+      if (received > maxBytes) throw tooLarge(maxBytes);
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error;
+  }
+}
+
+function tooLarge(maxBytes: number): ServeError {
+  return new ServeError("payload_too_large", `The request body is larger than ${maxBytes} bytes.`);
 }

@@ -1,6 +1,10 @@
 import { expect, test } from "bun:test";
+import http2 from "node:http2";
 import { LIMITS } from "../../src/config/limits.ts";
 import { maxJsonBytes } from "../../src/http/body-limit.ts";
+import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
+import { readJsonObject } from "../../src/http/read-json.ts";
+import { API_KEY, createFixture, MODEL as RPC_MODEL } from "./connect-fixture.ts";
 import { RawClient } from "./raw-client.ts";
 import { errorOf, MODEL, TestServer } from "./test-server.ts";
 
@@ -61,6 +65,49 @@ test("a body that never says how large it is is cut off at the limit", async () 
   for (let i = 0; i < 3; i++) client.write(`200\r\n${"x".repeat(512)}\r\n`);
   await client.until("413 Payload Too Large");
   await client.untilClosed();
+});
+
+test("a body that says how large it is is not read as a stream", async () => {
+  const post = (path: string, body: object) => {
+    const text = JSON.stringify(body);
+    const headers = { "content-length": String(text.length), "content-type": "application/json" };
+    const request = new Request(`http://test${path}`, {
+      method: "POST",
+      body: text,
+      headers: { ...headers, authorization: `Bearer ${API_KEY}` },
+    });
+    Object.defineProperty(request, "body", {
+      get: () => {
+        throw new Error("read as a stream");
+      },
+    });
+    return request;
+  };
+  const { deps } = createFixture();
+  expect(await readJsonObject(post("/v1/completions", BODY), deps)).toEqual(BODY);
+  const call = post("/scalellm.v1.InferenceService/Tokenize", { model: RPC_MODEL, text: "Hi" });
+  expect(await (await createConnectHandler(deps)(call)!).json()).toMatchObject({ count: 3 });
+});
+
+test("a length that may be a lie, beside a transfer-encoding, is refused", async () => {
+  await using server = new TestServer();
+  const client = await RawClient.connect(server.url);
+  client.request("POST", "/v1/completions", { "content-length": 10, "transfer-encoding": "chunked" });
+  client.write(`200\r\n${"x".repeat(512)}\r\n`);
+  await client.until("HTTP/1.1 400");
+  await client.untilClosed();
+  expect(server.replica.requests).toEqual([]);
+});
+
+test("a stream of HTTP/2 whose body is longer than it says is reset", async () => {
+  await using server = new TestServer();
+  const session = http2.connect(server.url);
+  const stream = session.request({ ":method": "POST", ":path": "/v1/completions", "content-length": "10" });
+  const failed = new Promise<Error>((resolve) => stream.once("error", resolve));
+  stream.end(Buffer.alloc(100_000, "x"));
+  expect((await failed).message).toContain("NGHTTP2_PROTOCOL_ERROR");
+  session.destroy();
+  expect(server.replica.requests).toEqual([]);
 });
 
 test("a body that does not arrive in time is 408, and its connection is closed", async () => {

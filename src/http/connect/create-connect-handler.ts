@@ -7,6 +7,7 @@ import {
 } from "@connectrpc/connect/protocol";
 import type { Limits } from "../../config/limits.ts";
 import { InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
+import { declaredLength } from "../body-limit.ts";
 import { requestPath } from "../request-path.ts";
 import { bodyWithin } from "./body-deadline.ts";
 import { CALL_ORIGIN, type CallOrigin } from "./call-context.ts";
@@ -46,10 +47,12 @@ async function answer(
   // This or the body's own cancel tells of a client that went away; which one fires first depends on what the server is doing.
   if (request.signal.aborted) body.drop();
   request.signal.addEventListener("abort", () => body.drop(), { once: true });
-  const source = universalServerRequestFromFetch(request, {});
   const response = await handler({
-    ...source,
-    body: bodyWithin(source.body as AsyncIterable<Uint8Array>, limits.bodyDeadlineMs),
+    httpVersion: "",
+    method: request.method,
+    url: request.url,
+    header: request.headers,
+    body: bodyWithin(readBody(request, limits), limits.bodyDeadlineMs),
     signal: body.signal,
     contextValues: createContextValues()
       .set(FRAME_SINK, takesFrames(request.headers) ? body : undefined)
@@ -59,6 +62,16 @@ async function answer(
     status: response.status,
     ...(response.header === undefined ? {} : { headers: response.header }),
   });
+}
+
+function readBody(request: Request, { maxBodyBytes }: Limits): AsyncIterable<Uint8Array> {
+  const declared = declaredLength(request.headers);
+  if (declared !== undefined && declared <= maxBodyBytes) return inOneChunk(request);
+  return universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
+}
+
+async function* inOneChunk(request: Request): AsyncGenerator<Uint8Array> {
+  yield await request.bytes();
 }
 
 /** A body of known length goes out whole; anything else is a stream. */
