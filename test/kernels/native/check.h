@@ -48,6 +48,32 @@ inline std::vector<int32_t> permutation(int count) {
   return out;
 }
 
+// A value in double arithmetic, and its size: what rounding is relative to. The terms of a sum may cancel, so that is
+// not the value but what a sum of such terms is in the mean: the product of the norms over the root of their number.
+struct Exact {
+  double value;
+  double size;
+};
+
+inline Exact dot(const float* w, const float* x, int64_t cols) {
+  double sum = 0, weights = 0, inputs = 0;
+  for (int64_t k = 0; k < cols; ++k) {
+    sum += static_cast<double>(w[k]) * x[k];
+    weights += static_cast<double>(w[k]) * w[k];
+    inputs += static_cast<double>(x[k]) * x[k];
+  }
+  return {sum, std::sqrt(weights * inputs / static_cast<double>(cols))};
+}
+
+inline void expect_close(const float* y, const std::vector<Exact>& exact, double tolerance, const std::string& what) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    error += (y[i] - exact[i].value) * (y[i] - exact[i].value);
+    size += exact[i].size * exact[i].size;
+  }
+  expect(std::sqrt(error) <= tolerance * std::sqrt(size), what + ": error " + std::to_string(std::sqrt(error / size)));
+}
+
 // Instruction sets this machine runs.
 inline std::vector<int32_t> isas() {
   std::vector<int32_t> out;
