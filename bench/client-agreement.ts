@@ -69,6 +69,7 @@ const workload: Workload = {
     return { index, turns: [{ content, maxTokens }] };
   },
 };
+
 /** What one client did in one round; prompts are those of the cell. */
 interface Turn {
   records: RequestRecord[];

@@ -9,11 +9,7 @@
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { locateLibrary } from "../src/backend/library.ts";
-import { createNativeEngine } from "../src/backend/native-backend.ts";
-import { defaultKvDtype, loadNativeModel } from "../src/backend/native-model.ts";
 import { measureLimits, probe } from "../src/backend/probe.ts";
-import { systemClock } from "../src/core/clock.ts";
-import { openModel } from "../src/model/open-model.ts";
 import { describeRequest, type MeasurementRequest } from "./cpu/measurement.ts";
 import { PeerSide } from "./cpu/peer-side.ts";
 import { ScaleLlmSide } from "./cpu/scalellm-side.ts";
@@ -34,7 +30,6 @@ const { values: options } = parseArgs({
 
 /** Context that every stream starts its decode with. */
 const PROMPT_TOKENS = 32;
-const BLOCK_TOKENS = 32;
 
 const streams = options.streams.split(",").map(Number);
 const decodeTokens = Number(options["decode-tokens"]);
@@ -55,23 +50,14 @@ const machine = probe(libraryPath);
 const threads = Number(options.threads) || machine.numCores;
 const maxNumSeqs = Math.max(...streams);
 const maxModelLen = Math.max(PROMPT_TOKENS + decodeTokens, prefillTokens) + 1;
-const model = loadNativeModel(openModel(options.model).plan, {
+const { side: ours, model } = ScaleLlmSide.open({
+  model: options.model,
   libraryPath,
-  weightFormat: "auto",
   numThreads: threads,
-});
-const backend = createNativeEngine(model, {
-  numThreads: threads,
-  blockSize: BLOCK_TOKENS,
-  numBlocks: maxNumSeqs * Math.ceil(maxModelLen / BLOCK_TOKENS),
-  // 16 bits a value, as llama.cpp's default is.
-  kvDtype: defaultKvDtype(model, "auto"),
   maxNumSeqs,
-  maxBatchedTokens: Math.max(prefillTokens, maxNumSeqs),
-  maxLogitRows: maxNumSeqs,
   maxModelLen,
+  maxBatchedTokens: prefillTokens,
 });
-const ours = new ScaleLlmSide(backend, systemClock);
 const peer = await PeerSide.start(["node", `${import.meta.dir}/peers/llama-cpp.mjs`, options.model, String(threads)]);
 process.stderr.write(`${machine.cpuName}, ${threads} threads, ${model.info.isa}; peer: ${peer.name}\n`);
 

@@ -5,11 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { locateLibrary } from "../src/backend/library.ts";
-import { createNativeEngine } from "../src/backend/native-backend.ts";
-import { defaultKvDtype, loadNativeModel } from "../src/backend/native-model.ts";
 import { probe } from "../src/backend/probe.ts";
-import { systemClock } from "../src/core/clock.ts";
-import { openModel } from "../src/model/open-model.ts";
 import { describeRequest, type MeasurementRequest } from "./cpu/measurement.ts";
 import { ScaleLlmSide } from "./cpu/scalellm-side.ts";
 import { figureOf, formatFigure } from "./figure.ts";
@@ -21,7 +17,6 @@ const { values: flags } = parseArgs({
 });
 const PROMPT_TOKENS = 32;
 const PREFILL_TOKENS = 512;
-const BLOCK_TOKENS = 32;
 const MOST_STREAMS = 64;
 /** Long enough for the engine to notice and to try a core again. */
 const requests: MeasurementRequest[] = [
@@ -29,26 +24,17 @@ const requests: MeasurementRequest[] = [
   { kind: "decode", streams: MOST_STREAMS, promptTokens: PROMPT_TOKENS, tokens: 40 },
   { kind: "prefill", tokens: 8 * PREFILL_TOKENS },
 ];
-const maxModelLen = 8 * PREFILL_TOKENS + 1;
 
 const libraryPath = await locateLibrary();
 const numThreads = probe(libraryPath).numCores;
-const model = loadNativeModel(openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf").plan, {
+const { side } = ScaleLlmSide.open({
+  model: "models/SmolLM2-135M-Instruct.Q4_1.gguf",
   libraryPath,
-  weightFormat: "auto",
   numThreads,
-});
-const backend = createNativeEngine(model, {
-  numThreads,
-  blockSize: BLOCK_TOKENS,
-  numBlocks: MOST_STREAMS * Math.ceil(maxModelLen / BLOCK_TOKENS),
-  kvDtype: defaultKvDtype(model, "auto"),
   maxNumSeqs: MOST_STREAMS,
+  maxModelLen: 8 * PREFILL_TOKENS + 1,
   maxBatchedTokens: PREFILL_TOKENS,
-  maxLogitRows: MOST_STREAMS,
-  maxModelLen,
 });
-const side = new ScaleLlmSide(backend, systemClock);
 const speed = async (request: MeasurementRequest): Promise<number> => (await side.measure(request)).tokensPerS;
 
 /** Speed beside a process that never rests. */

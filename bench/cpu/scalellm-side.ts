@@ -1,8 +1,13 @@
 import type { Backend, BackendProfile } from "../../src/backend/backend.ts";
-import type { Clock } from "../../src/core/clock.ts";
+import { createNativeEngine } from "../../src/backend/native-backend.ts";
+import { defaultKvDtype, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
+import { type Clock, systemClock } from "../../src/core/clock.ts";
+import { openModel } from "../../src/model/open-model.ts";
 import { GREEDY } from "../../test/kernels/step.ts";
 import type { Measurement, MeasurementRequest, Side } from "./measurement.ts";
 import { buildStep, type SequenceChunk } from "./step-builder.ts";
+
+const BLOCK_TOKENS = 32;
 
 /**
  * Our engine in this process, below the scheduler: steps go straight to the backend, as a peer's worker calls its own
@@ -17,6 +22,32 @@ export class ScaleLlmSide implements Side {
     private readonly clock: Clock,
   ) {
     this.result = new Int32Array(3 * backend.info.maxNumSeqs);
+  }
+
+  /** Loads a model and makes an engine for so many sequences of up to maxModelLen tokens, and steps of up to maxBatchedTokens. */
+  static open(options: {
+    readonly model: string;
+    readonly libraryPath: string;
+    readonly numThreads: number;
+    readonly maxNumSeqs: number;
+    readonly maxModelLen: number;
+    readonly maxBatchedTokens: number;
+  }): { side: ScaleLlmSide; model: NativeModel } {
+    const { libraryPath, numThreads, maxNumSeqs, maxModelLen } = options;
+    const { plan } = openModel(options.model);
+    const model = loadNativeModel(plan, { libraryPath, weightFormat: "auto", numThreads });
+    const backend = createNativeEngine(model, {
+      numThreads,
+      blockSize: BLOCK_TOKENS,
+      numBlocks: maxNumSeqs * Math.ceil(maxModelLen / BLOCK_TOKENS),
+      // 16 bits a value, as llama.cpp's default is.
+      kvDtype: defaultKvDtype(model, "auto"),
+      maxNumSeqs,
+      maxBatchedTokens: Math.max(options.maxBatchedTokens, maxNumSeqs),
+      maxLogitRows: maxNumSeqs,
+      maxModelLen,
+    });
+    return { side: new ScaleLlmSide(backend, systemClock), model };
   }
 
   async measure(request: MeasurementRequest): Promise<Measurement> {

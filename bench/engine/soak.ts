@@ -4,6 +4,7 @@ import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } f
 import { InferenceService } from "../../src/gen/scalellm/v1/inference_pb.ts";
 import { MODEL_NAME, startBinary } from "../../test/e2e/binary.ts";
 import { Random } from "../../test/sim/random.ts";
+import { residentMb } from "../server-process.ts";
 import { fitTrend } from "./trend.ts";
 
 /**
@@ -144,7 +145,6 @@ function isCancelled(error: unknown): boolean {
   return error instanceof ConnectError ? error.code === Code.Canceled : (error as Error).name === "AbortError";
 }
 
-const rssMb = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1000;
 const openFiles = () => readdirSync(`/proc/${pid}/fd`).length;
 
 async function metric(name: string): Promise<number> {
@@ -160,7 +160,7 @@ function mappings(): Map<string, number> {
     const head = /^([0-9a-f]+)-\S+ (\S+) \S+ \S+ \S+ *(.*)$/.exec(line);
     if (head) name = head[3] || `anonymous ${head[1]!.slice(0, -8)}00000000 ${head[2]}`;
     const rss = /^Rss: +(\d+)/.exec(line);
-    if (rss) sizes.set(name, (sizes.get(name) ?? 0) + Number(rss[1]) / 1000);
+    if (rss) sizes.set(name, (sizes.get(name) ?? 0) + (Number(rss[1]) * 1024) / 1e6);
   }
   return sizes;
 }
@@ -181,7 +181,7 @@ let begun = 0;
 await streams(SHORT, () => begun++ < WARM_UP_REQUESTS);
 console.log(
   `${WARM_UP_REQUESTS} short requests in ${Math.round((performance.now() - warmUpStartMs) / 1000)} s, ` +
-    `${counts.left} of which went away: RSS ${rssMb().toFixed(1)} MB`,
+    `${counts.left} of which went away: RSS ${residentMb(pid).toFixed(1)} MB`,
 );
 const startMs = performance.now();
 const endMs = startMs + minutes * 60_000;
@@ -193,7 +193,7 @@ console.log("minute  RSS MB  open files  finished  went away  failed");
 let nextRow = 0;
 const sampler = setInterval(() => {
   const minute = (performance.now() - startMs) / 60_000;
-  const mb = rssMb();
+  const mb = residentMb(pid);
   if (minute > WARM_UP_SHARE * minutes) {
     warmMappings ??= mappings();
     samples.push({ x: minute, y: mb });

@@ -9,9 +9,10 @@
 // second: both halves of a row are neighbours in a vector of products. Line j of 4-bit codes (of 4) has columns 4j ..
 // 4j + 3 of the halves, of sixteen rows, two in a byte: quarter l has rows 4l and 4l + 1 in the low halves of its
 // bytes, 4l + 2 and 4l + 3 in the high ones, so that two vectors of products pack into one in the order of rows. 8-bit
-// codes, plus 128, have a line of the former rows and then one of the latter (of 8). Scales, mins, d and d_min are [16]
-// of binary16. In super-blocks scales and mins are [16] bytes, to be multiplied by d and -d_min; Q6_K has signed
-// scales, one for each half of a group.
+// codes, plus 128, have a line of the former rows and then one of the latter (of 8).
+//
+// Scales, mins, d and d_min are [16] of binary16. In super-blocks scales and mins are [16] bytes, to be multiplied by d
+// and -d_min; Q6_K has signed scales, one for each half of a group.
 //
 // A weight is scale * (code - zero) + (min + zero * scale), zero in the middle of the codes. The second term is small,
 // so that its product with the sum of the group's activations can run in bfloat16 where that is faster.
@@ -41,7 +42,7 @@ struct alignas(64) ActGroup {
   int8_t q[kGroup];
   int16_t weights[2];
   float scale[2];     // weights, for formats with a scale for each half
-  int32_t zero[2];    // -8 times the sums of q
+  int32_t zero[2];    // -8 times the sums of q; 8-bit codes, plus 128, take 16 times that
   float sum;          // of weights * q
   uint32_t sum_pair;  // in the first group of a pair: bfloat16 sums of both groups
 };
@@ -52,7 +53,7 @@ constexpr float kMostWeight = 32767;
 
 // Products of 8-bit codes lose four bits to fit in 16. Half of that is added before.
 constexpr int kDroppedBits = 4;
-constexpr int32_t kRound = 8;
+constexpr int32_t kRound = 1 << (kDroppedBits - 1);
 
 static inline const ActGroup* act_groups(const uint8_t* acts) {
   return reinterpret_cast<const ActGroup*>(acts + sizeof(ActRow));
@@ -113,6 +114,11 @@ static inline int code_offset(int row, int column) {
 template <class Format>
 static inline int code_shift(int row) {
   return Format::kBits == 4 ? 4 * (row / 2 % 2) : 0;
+}
+
+template <class Format>
+static inline int code_at(const uint8_t* lines, int row, int column) {
+  return lines[code_offset<Format>(row, column)] >> code_shift<Format>(row) & ((1 << Format::kBits) - 1);
 }
 
 // Fills the fields of a group that follow from its weights and the sums of q. Static like all that kernels include:

@@ -90,10 +90,6 @@ struct Packer {
     }
   }
 
-  static int code_at(const uint8_t* lines, int r, int k) {
-    return lines[code_offset<Format>(r, k)] >> code_shift<Format>(r) & ((1 << Format::kBits) - 1);
-  }
-
   // binary16 scales and mins from the normal form.
   static void pack_scales(const RowCodes& row, int r, uint8_t* panel) {
     for (size_t group = 0; group < row.code.size() / kGroup; ++group) {
@@ -149,7 +145,7 @@ struct Packer {
       const uint8_t* header = block_at(const_cast<uint8_t*>(panel), group);
       const uint8_t* pair = pair_at(const_cast<uint8_t*>(panel), group);
       const int g = int(group % 2), in_group = int(k % kGroup);
-      const int code = code_at(pair + g * Format::kCodeBytes, r, in_group) - kShift;
+      const int code = code_at<Format>(pair + g * Format::kCodeBytes, r, in_group) - kShift;
       out[k] = group_scale<Format>(header, pair, g, in_group / kGroupHalf, r) * float(code);
       if constexpr (Format::kMin) out[k] += group_min<Format>(header, pair, g, r);
     }

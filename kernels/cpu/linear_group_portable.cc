@@ -12,11 +12,7 @@ void dot_half(const uint8_t* codes, const ActGroup& a, int h, int32_t* dot) {
   for (int r = 0; r < kPanelRows; ++r) {
     dot[r] = Format::kBits == 4 ? a.zero[h] : a.zero[h] * 16;
     for (int j = 0; j < 4; ++j) {
-      const uint8_t* code = codes + code_offset<Format>(r, 16 * h + 4 * j);
-      const int8_t* q = a.q + 8 * j + 4 * h;
-      for (int i = 0; i < 4; ++i) {
-        dot[r] += (code[i] >> code_shift<Format>(r) & ((1 << Format::kBits) - 1)) * q[i];
-      }
+      for (int i = 0; i < 4; ++i) dot[r] += code_at<Format>(codes, r, 16 * h + 4 * j + i) * a.q[8 * j + 4 * h + i];
     }
   }
 }
