@@ -4,13 +4,15 @@ import { DEFAULT_ENGINE_OPTIONS } from "../../src/engine/engine-options.ts";
 import { openModel } from "../../src/model/open-model.ts";
 import { LocalReplica } from "../../src/replica/local.ts";
 import { createTextService } from "../../src/text/worker-text-service.ts";
+import { type Figure, figureOf, formatFigure } from "../figure.ts";
 import { tokenRequest } from "./token-request.ts";
 
 /**
  * CPU that a generated token costs around the device: scheduling, packing, the message to the main thread,
  * detokenising with the bundled model's tokenizer and handing the event to its reader. All threads of the process are
  * counted, garbage collection and compilation included; what the device's stand-in takes to fall asleep and to wake up
- * is counted apart. Targets: 3 us a token at 64 sequences, 1 ms a step at 256.
+ * is counted apart. Targets: 3 us a token at 64 sequences, 1 ms a step at 256. Of ROUNDS rounds after the warm-up the
+ * median and the range are printed.
  *
  *   bun bench/engine/scheduler-overhead.ts
  */
@@ -19,16 +21,18 @@ const text = await createTextService(model.text, { maxModelLen: 8192 });
 const tokens = await text.encode(await Bun.file(join(import.meta.dir, "../../README.md")).text(), false);
 /** Before what is measured, and one more at the measured pace. */
 const WARM_UP_RUNS = 10;
+const ROUNDS = 5;
+const OUTPUT_TOKENS = 1500;
+const PROMPT_TOKENS = 128;
 
 interface Row {
-  sequences: number;
-  usPerToken: number;
-  usPerStep: number;
-  sleepUsPerStep: number;
-  engineUsPerStep: number;
+  usPerToken: Figure;
+  usPerStep: Figure;
+  engineUsPerStep: Figure;
+  sleepUsPerStep: Figure;
 }
 
-async function measure(sequences: number, promptTokens: number, outputTokens: number): Promise<Row> {
+async function measure(sequences: number): Promise<Row> {
   const replica = await LocalReplica.start({
     name: "null",
     backend: {
@@ -45,7 +49,7 @@ async function measure(sequences: number, promptTokens: number, outputTokens: nu
         // Slow enough for every step's message to be read before the next: no token shares another's costs.
         stepMs: 2,
         // Until compiled: what is measured is the steady state.
-        warmUpSteps: WARM_UP_RUNS * outputTokens,
+        warmUpSteps: WARM_UP_RUNS * OUTPUT_TOKENS,
         tokens,
       },
     },
@@ -53,53 +57,59 @@ async function measure(sequences: number, promptTokens: number, outputTokens: nu
     tokenizer: text.tokenizer,
     clock: systemClock,
   });
-  const run = (tokens: number) =>
-    Promise.all(Array.from({ length: sequences }, (_, i) => consume(replica, i, promptTokens, tokens)));
-  for (let i = 0; i <= WARM_UP_RUNS; i++) await run(outputTokens);
-  const before = { cpu: process.cpuUsage(), engine: replica.stats().engine!, device: await replica.profile(false) };
-  await run(outputTokens);
-  const { user, system } = process.cpuUsage(before.cpu);
-  const after = replica.stats().engine!;
-  const device = await replica.profile(false);
+  const run = () => Promise.all(Array.from({ length: sequences }, (_, i) => consume(replica, i)));
+  const read = async () => ({
+    cpu: process.cpuUsage(),
+    engine: replica.stats().engine!,
+    device: await replica.profile(false),
+  });
+  for (let i = 0; i <= WARM_UP_RUNS; i++) await run();
+  const rounds: Record<keyof Row, number>[] = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    const before = await read();
+    await run();
+    const after = await read();
+    const steps = after.engine.steps - before.engine.steps;
+    const cpuUs = after.cpu.user - before.cpu.user + after.cpu.system - before.cpu.system;
+    const sleepUs = (after.device.stepNs - before.device.stepNs) / 1000;
+    rounds.push({
+      usPerToken: (cpuUs - sleepUs) / (sequences * OUTPUT_TOKENS),
+      usPerStep: (cpuUs - sleepUs) / steps,
+      engineUsPerStep: (1000 * (after.engine.scheduleMs - before.engine.scheduleMs)) / steps,
+      sleepUsPerStep: sleepUs / steps,
+    });
+  }
   await replica.close();
-  const steps = after.steps - before.engine.steps;
-  const sleepUs = (device.stepNs - before.device.stepNs) / 1000;
-  const us = user + system - sleepUs;
+  const figure = (name: keyof Row) => figureOf(rounds.map((round) => round[name]));
   return {
-    sequences,
-    usPerToken: us / (sequences * outputTokens),
-    usPerStep: us / steps,
-    sleepUsPerStep: sleepUs / steps,
-    engineUsPerStep: (1000 * (after.scheduleMs - before.engine.scheduleMs)) / steps,
+    usPerToken: figure("usPerToken"),
+    usPerStep: figure("usPerStep"),
+    engineUsPerStep: figure("engineUsPerStep"),
+    sleepUsPerStep: figure("sleepUsPerStep"),
   };
 }
 
-async function consume(replica: LocalReplica, seed: number, promptTokens: number, outputTokens: number): Promise<void> {
-  const promptTokenIds = Int32Array.from({ length: promptTokens }, (_, i) => (seed * 7919 + i * 31) % 40_000);
-  const request = tokenRequest(`bench-${seed}`, promptTokenIds, outputTokens);
+async function consume(replica: LocalReplica, seed: number): Promise<void> {
+  const promptTokenIds = Int32Array.from({ length: PROMPT_TOKENS }, (_, i) => (seed * 7919 + i * 31) % 40_000);
+  const request = tokenRequest(`bench-${seed}`, promptTokenIds, OUTPUT_TOKENS);
   let tokens = 0;
   for await (const event of replica.generate(request, new AbortController().signal)) {
     if (event.type === "text-delta") tokens += event.tokenIds.length;
   }
-  if (tokens !== outputTokens) throw new Error(`${tokens} tokens came instead of ${outputTokens}`);
+  if (tokens !== OUTPUT_TOKENS) throw new Error(`${tokens} tokens came instead of ${OUTPUT_TOKENS}`);
 }
 
 console.log(
-  "sequences  CPU us/token  CPU us/step  engine thread, wall us/step  apart: the device's sleep, CPU us/step",
+  "sequences      CPU us/token       CPU us/step  engine thread, wall us/step  apart: the device's sleep, CPU us/step",
 );
-for (const [sequences, outputTokens] of [
-  [1, 1500],
-  [16, 1500],
-  [64, 1500],
-  [256, 1500],
-] as const) {
-  const row = await measure(sequences, 128, outputTokens);
+for (const sequences of [1, 16, 64, 256]) {
+  const row = await measure(sequences);
   const cells = [
     String(sequences).padStart(9),
-    row.usPerToken.toFixed(2).padStart(12),
-    row.usPerStep.toFixed(0).padStart(11),
-    row.engineUsPerStep.toFixed(0).padStart(27),
-    row.sleepUsPerStep.toFixed(0).padStart(41),
+    formatFigure(row.usPerToken, 2).padStart(16),
+    formatFigure(row.usPerStep, 0).padStart(16),
+    formatFigure(row.engineUsPerStep, 0).padStart(27),
+    formatFigure(row.sleepUsPerStep, 0).padStart(41),
   ];
   console.log(cells.join("  "));
 }
