@@ -1,4 +1,4 @@
-import type { GenerateEvent } from "../core/generate.ts";
+import type { GenerateEvent, TokenLogprob } from "../core/generate.ts";
 
 type Result = IteratorResult<GenerateEvent, undefined>;
 
@@ -38,8 +38,9 @@ export class EventQueue implements AsyncIterator<GenerateEvent, undefined> {
       const waiting = this.#deltas.get(event.index);
       if (waiting) {
         waiting.text += event.text;
-        (waiting.tokenIds as number[]).push(...event.tokenIds);
-        if (event.logprobs) waiting.logprobs = [...(waiting.logprobs ?? []), ...event.logprobs];
+        append(waiting.tokenIds as number[], event.tokenIds);
+        if (!waiting.logprobs) waiting.logprobs = event.logprobs;
+        else if (event.logprobs) append(waiting.logprobs as TokenLogprob[], event.logprobs);
         return;
       }
       this.#deltas.set(event.index, event);
@@ -82,4 +83,9 @@ export class EventQueue implements AsyncIterator<GenerateEvent, undefined> {
     }
     return Promise.resolve({ done: true, value: undefined });
   }
+}
+
+/** In place: a delta that waits is the queue's own, and may grow for as long as its reader is slow. */
+function append<T>(to: T[], values: readonly T[]): void {
+  for (const value of values) to.push(value);
 }
