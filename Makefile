@@ -13,13 +13,12 @@ CXXFLAGS := -std=c++20 -O3 -g1 -fPIC -fvisibility=hidden -fno-math-errno -fno-tr
 FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
 # GCC 12's own AVX-512 headers trip -W[maybe-]uninitialized (GCC bug 105593).
 FLAGS_avx512 := $(FLAGS_avx2) -Wno-uninitialized -Wno-maybe-uninitialized -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
-FLAGS_amx := $(FLAGS_avx512) -mamx-tile -mamx-int8
 FLAGS_neon := -march=armv8.2-a+dotprod+fp16
-ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 amx,neon)
+ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512,neon)
 ALL_CPU_SOURCES := $(sort $(wildcard kernels/common/*.cc kernels/cpu/*.cc))
-ISA_SOURCES := $(foreach isa,avx2 avx512 amx neon,$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
+ISA_SOURCES := $(foreach isa,avx2 avx512 neon,$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
 CPU_SOURCES := $(filter-out $(ISA_SOURCES),$(ALL_CPU_SOURCES)) $(foreach isa,$(ISAS),$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
-isa_of = $(strip $(foreach isa,avx2 avx512 amx neon,$(if $(filter %_$(isa).cc,$(1)),$(isa))))
+isa_of = $(strip $(foreach isa,avx2 avx512 neon,$(if $(filter %_$(isa).cc,$(1)),$(isa))))
 objects_in = $(patsubst kernels/%.cc,$(1)/%.o,$(CPU_SOURCES))
 ASAN_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
@@ -30,6 +29,7 @@ $(1)/%.o: kernels/%.cc
 endef
 $(eval $(call object_rule,build/native,))
 $(eval $(call object_rule,build/asan,$(ASAN_FLAGS)))
+$(eval $(call object_rule,build/aarch64,))
 
 build/libscalellm_cpu.so: $(call objects_in,build/native)
 	$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@.partial $(filter %.o %.cc,$^)
@@ -38,11 +38,13 @@ build/libscalellm_cpu.so: $(call objects_in,build/native)
 build/asan/kernel_check: $(call objects_in,build/asan) $(wildcard test/kernels/native/*)
 	$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $(filter %.o %.cc,$^)
 
+build/aarch64/kernel_check: $(call objects_in,build/aarch64) $(wildcard test/kernels/native/*)
+	$(CXX) $(CXXFLAGS) -static -o $@ $(filter %.o %.cc,$^)
+
 build/linear_bench: $(call objects_in,build/native) bench/kernels/linear_bench.cc
 	$(CXX) $(CXXFLAGS) -o $@ $^
 
--include $(patsubst %.o,%.d,$(call objects_in,build/native) $(call objects_in,build/asan))
-
+-include $(patsubst %.o,%.d,$(foreach dir,native asan aarch64,$(call objects_in,build/$(dir))))
 
 # ------------------------------------------------------------------------------------------------ everything else
 DEPS := node_modules/.package-lock.json
@@ -86,6 +88,11 @@ test: build check test-asan ## Run every test; the last line counts them
 .PHONY: test-asan
 test-asan: build/asan/kernel_check ## Run the kernels' own checks under AddressSanitizer and UBSan
 	build/asan/kernel_check
+
+.PHONY: test-neon
+test-neon: ## The same checks with the NEON kernels, emulated (needs Debian's g++-aarch64-linux-gnu and qemu-user)
+	$(MAKE) ARCH=aarch64 CXX=aarch64-linux-gnu-g++ build/aarch64/kernel_check
+	qemu-aarch64 build/aarch64/kernel_check $(ARGS)
 
 .PHONY: sim
 sim: $(DEPS) ## Simulate the engine under 10,000 seeds (ARGS="--seed 7" repeats one)

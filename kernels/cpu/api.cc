@@ -26,9 +26,9 @@ extern "C" const char* sl_build_info(void) {
 #define SL_COMPILER "gcc " __VERSION__
 #endif
 #if defined(__x86_64__)
-#define SL_MACHINE "x86_64; portable, avx2, avx512, amx by file"
+#define SL_MACHINE "x86_64; portable, avx2, avx512"
 #elif defined(__aarch64__)
-#define SL_MACHINE "aarch64; portable, neon by file"
+#define SL_MACHINE "aarch64; portable, neon"
 #else
 #define SL_MACHINE "portable"
 #endif

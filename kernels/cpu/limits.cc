@@ -81,9 +81,11 @@ const LimitKernels& limit_kernels(int32_t isa) {
     case SL_ISA_AVX2:
       return kLimitKernelsAvx2;
     case SL_ISA_AVX512:
-      return kLimitKernelsAvx512;
     case SL_ISA_AMX:
       return kLimitKernelsAvx512;
+#elif defined(__aarch64__)
+    case SL_ISA_NEON:
+      return kLimitKernelsNeon;
 #endif
     default:
       return kLimitKernelsPortable;

@@ -20,6 +20,8 @@ extern const LimitKernels kLimitKernelsPortable;
 #if defined(__x86_64__)
 extern const LimitKernels kLimitKernelsAvx2;
 extern const LimitKernels kLimitKernelsAvx512;
+#elif defined(__aarch64__)
+extern const LimitKernels kLimitKernelsNeon;
 #endif
 
 sl_limits measure_limits(int32_t isa, Team& team);

@@ -240,6 +240,9 @@ const PanelKernels& panel_kernels(int32_t isa) {
     case SL_ISA_AVX512:
     case SL_ISA_AMX:
       return kPanelKernelsAvx512;
+#elif defined(__aarch64__)
+    case SL_ISA_NEON:
+      return kPanelKernelsNeon;
 #endif
   }
   throw StatusError(SL_ERR_UNSUPPORTED, "no matrix kernels for instruction set " + std::to_string(isa));

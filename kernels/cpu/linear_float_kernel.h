@@ -10,6 +10,8 @@ namespace scalellm::SL_VEC {
 constexpr int kFloatTokens = 16;  // sums in registers at once
 #elif defined(SL_VEC_AVX2)
 constexpr int kFloatTokens = 6;
+#elif defined(SL_VEC_NEON)
+constexpr int kFloatTokens = 4;
 #else
 constexpr int kFloatTokens = 2;
 #endif

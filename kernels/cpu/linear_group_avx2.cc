@@ -5,7 +5,7 @@
 // digits.
 #include <immintrin.h>
 
-#include "cpu/linear_group.h"
+#include "cpu/linear_group_act.h"
 
 namespace scalellm {
 namespace {
@@ -224,15 +224,10 @@ SL_INLINE float largest(__m256 x) {
   return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
-// Rounds half h of a group to int8 and returns the sum of the integers. Its weight is the smallest that leaves them in
-// range.
-SL_INLINE int32_t quantize_half(const float* x, float unit, int h, ActGroup* group) {
+// Rounds half h of a group to int8 and returns the sum of the integers.
+static inline int32_t quantize_half(const float* x, float unit, int h, ActGroup* group) {
   const __m256 x0 = _mm256_loadu_ps(x), x1 = _mm256_loadu_ps(x + 8);
-  const float exact = largest(abs_max(x0, x1)) / (127 * unit);
-  const float weight =
-      exact < kMostWeight ? _mm_cvtss_f32(_mm_ceil_ss(_mm_setzero_ps(), _mm_set_ss(exact))) : kMostWeight;
-  group->weights[h] = int16_t(weight);
-  const __m256 factor = _mm256_set1_ps(weight > 0 ? 1 / (weight * unit) : 0.0f);
+  const __m256 factor = _mm256_set1_ps(weigh_half(largest(abs_max(x0, x1)), unit, h, group));
   const __m256i q0 = _mm256_cvtps_epi32(_mm256_mul_ps(x0, factor)), q1 = _mm256_cvtps_epi32(_mm256_mul_ps(x1, factor));
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q0, q1), 0xd8);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
@@ -251,20 +246,7 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
   for (; whole + 8 <= cols; whole += 8) most = abs_max(most, _mm256_loadu_ps(x + whole));
   float range = largest(most);
   for (; whole < cols; ++whole) range = x[whole] > range ? x[whole] : -x[whole] > range ? -x[whole] : range;
-  const float unit = act_unit(range);
-  reinterpret_cast<ActRow*>(acts)->unit = unit;
-  ActGroup* group = act_groups(acts);
-  for (int64_t first = 0; first < num_pairs(cols) * kPairCols; first += kGroup, ++group) {
-    float padded[kGroup];
-    const float* source = x + first;
-    if (first + kGroup > cols) {
-      for (int i = 0; i < kGroup; ++i) padded[i] = first + i < cols ? x[first + i] : 0.0f;
-      source = padded;
-    }
-    int32_t sums[2];
-    for (int h = 0; h < 2; ++h) sums[h] = quantize_half(source + h * kGroupHalf, unit, h, group);
-    finish_act_group(sums, first % kPairCols != 0, group);
-  }
+  prepare_halves(x, cols, range, acts, quantize_half);
 }
 
 }  // namespace

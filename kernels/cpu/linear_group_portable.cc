@@ -1,6 +1,7 @@
 // Group-quantised panel kernels in plain C++.
 #include <cmath>
 
+#include "cpu/linear_group_act.h"
 #include "cpu/linear_group_scales.h"
 
 namespace scalellm {
@@ -52,30 +53,23 @@ void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, in
   for (int i = 0; i < count; ++i) multiply_token<Format>(panel, cols, acts[i], out + i * kPanelRows);
 }
 
+int32_t quantize_half(const float* x, float unit, int h, ActGroup* group) {
+  float most = 0;
+  for (int i = 0; i < kGroupHalf; ++i) most = std::fmax(most, std::fabs(x[i]));
+  const float factor = weigh_half(most, unit, h, group);
+  int32_t sum = 0;
+  for (int i = 0; i < kGroupHalf; ++i) {
+    const int32_t q = int32_t(std::nearbyint(x[i] * factor));
+    group->q[8 * (i / 4) + 4 * h + i % 4] = int8_t(q);
+    sum += q;
+  }
+  return sum;
+}
+
 void prepare(const float* x, int64_t cols, uint8_t* acts) {
   float range = 0;
   for (int64_t i = 0; i < cols; ++i) range = std::fmax(range, std::fabs(x[i]));
-  const float unit = act_unit(range);
-  reinterpret_cast<ActRow*>(acts)->unit = unit;
-  ActGroup* group = act_groups(acts);
-  for (int64_t first = 0; first < num_pairs(cols) * kPairCols; first += kGroup, ++group) {
-    int32_t sums[2] = {};
-    for (int h = 0; h < 2; ++h) {
-      const int64_t at = first + h * kGroupHalf;
-      float most = 0;
-      for (int64_t i = at; i < at + kGroupHalf && i < cols; ++i) most = std::fmax(most, std::fabs(x[i]));
-      // The smallest weight that leaves q in range.
-      const float weight = std::fmin(std::ceil(most / (127 * unit)), kMostWeight);
-      const float factor = weight > 0 ? 1 / (weight * unit) : 0;
-      group->weights[h] = int16_t(weight);
-      for (int i = 0; i < kGroupHalf; ++i) {
-        const int32_t q = at + i < cols ? int32_t(std::nearbyint(x[at + i] * factor)) : 0;
-        group->q[8 * (i / 4) + 4 * h + i % 4] = int8_t(q);
-        sums[h] += q;
-      }
-    }
-    finish_act_group(sums, first % kPairCols != 0, group);
-  }
+  prepare_halves(x, cols, range, acts, quantize_half);
 }
 
 }  // namespace

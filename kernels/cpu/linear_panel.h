@@ -71,6 +71,9 @@ extern const PanelKernels kPanelKernelsAvx2;
 extern const PanelKernels kPanelKernelsAvx512;
 extern const GroupKernels kGroupKernelsAvx2;
 extern const GroupKernels kGroupKernelsAvx512;
+#elif defined(__aarch64__)
+extern const PanelKernels kPanelKernelsNeon;
+extern const GroupKernels kGroupKernelsNeon;
 #endif
 
 ActKind act_kind(Encoding encoding);

@@ -175,9 +175,9 @@ int64_t cpu_features() {
   return features;
 }
 
-// Of those with matrix kernels: AMX and NEON are not among them yet, so nothing chooses them by itself.
+// AMX has no matrix kernels of its own, so nothing chooses it by itself.
 int32_t best_isa() {
-  for (int32_t isa : {SL_ISA_AVX512, SL_ISA_AVX2}) {
+  for (int32_t isa : {SL_ISA_AVX512, SL_ISA_AVX2, SL_ISA_NEON}) {
     if (available(isa)) return isa;
   }
   return SL_ISA_PORTABLE;

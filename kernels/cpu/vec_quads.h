@@ -94,6 +94,22 @@ SL_INLINE V select(uint32_t mask, V a, V b) {
   }
   return a;
 }
+#if defined(SL_VEC_NEON)
+SL_INLINE void store_f16(uint16_t* p, V x) {
+  for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.q[i])));
+}
+SL_INLINE V load_f16(const uint16_t* p) {
+  SL_EACH_QUAD(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
+}
+SL_INLINE V load_bf16(const uint16_t* p) {
+  SL_EACH_QUAD(vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
+}
+SL_INLINE V load_i8(const int8_t* p) {
+  const int8x16_t bytes = vld1q_s8(p);
+  const int16x8_t words[2] = {vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes))};
+  SL_EACH_QUAD(vcvtq_f32_s32(vmovl_s16(i % 2 ? vget_high_s16(words[i / 2]) : vget_low_s16(words[i / 2]))));
+}
+#else
 SL_INLINE float f16_to_float(uint16_t h) {
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16, magnitude = h & 0x7fff;
   if (magnitude >= 0x7c00) return bits_float(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
@@ -129,6 +145,7 @@ SL_INLINE V load_i8(const int8_t* p) {
   for (int i = 0; i < kLanes; ++i) out.q[i / 4][i % 4] = static_cast<float>(p[i]);
   return out;
 }
+#endif
 SL_INLINE V nearest(V x) {
   const V magic = set1(0x1.8p23f);  // adding it leaves no fraction bits (|x| < 2^22)
   return sub(add(x, magic), magic);
