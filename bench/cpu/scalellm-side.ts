@@ -1,4 +1,4 @@
-import type { Backend, BackendProfile } from "../../src/backend/backend.ts";
+import type { Backend, BackendProfile, Ticket } from "../../src/backend/backend.ts";
 import { createNativeEngine } from "../../src/backend/native-backend.ts";
 import { defaultKvDtype, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
 import { type Clock, systemClock } from "../../src/core/clock.ts";
@@ -80,10 +80,15 @@ export class ScaleLlmSide implements Side {
       this.run([{ sequence, start: 0, inputIds: this.prompt(sequence, promptTokens) }]);
     }
     const sequences = Array.from({ length: streams }, (_, sequence) => sequence);
+    const submit = (start: number) =>
+      this.submit(sequences.map((sequence) => ({ sequence, start, inputIds: [-1 - sequence] })));
     return this.timed(streams * tokens, () => {
-      for (let step = 0; step < tokens; step++) {
-        const start = promptTokens + step;
-        this.run(sequences.map((sequence) => ({ sequence, start, inputIds: [-1 - sequence] })));
+      // As the engine does: a step is submitted while the one before it computes.
+      let ticket = tokens > 0 ? submit(promptTokens) : 0;
+      for (let step = 1; step <= tokens; step++) {
+        const next = step < tokens ? submit(promptTokens + step) : 0;
+        this.wait(ticket, streams);
+        ticket = next;
       }
     });
   }
@@ -100,10 +105,16 @@ export class ScaleLlmSide implements Side {
   }
 
   private run(chunks: readonly SequenceChunk[]): void {
+    this.wait(this.submit(chunks), chunks.length);
+  }
+
+  private submit(chunks: readonly SequenceChunk[]): Ticket {
     const { info } = this.backend;
-    const blocksPerSequence = Math.floor(info.numBlocks / info.maxNumSeqs);
-    const step = buildStep(chunks, info, blocksPerSequence);
-    this.backend.wait(this.backend.submit(step), this.result.subarray(0, 3 * chunks.length));
+    return this.backend.submit(buildStep(chunks, info, Math.floor(info.numBlocks / info.maxNumSeqs)));
+  }
+
+  private wait(ticket: Ticket, rows: number): void {
+    this.backend.wait(ticket, this.result.subarray(0, 3 * rows));
   }
 
   /** Ids that look like text: spread over the vocabulary, without the control tokens at its start. */
