@@ -1,13 +1,14 @@
 /**
  * Our CPU engine and llama.cpp on the same file and threads, interleaved in one run.
  *
- *   bun bench/cpu-vs-llama.ts [--model FILE.gguf] [--rounds 5] [--threads N] [--streams 1,4,16,64] [--json FILE]
+ *   bun bench/cpu-vs-llama.ts [--model FILE.gguf] [--rounds 5] [--threads N] [--isa avx2] [--streams 1,4,16,64] [--json FILE]
  *
  * For every measurement, each round measures the machine's limits and then both sides one after the other, taking turns
  * at being first. Needs `npm ci` in bench/peers (make bench-cpu does it).
  */
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
+import { ISAS } from "../src/backend/abi.ts";
 import { locateLibrary } from "../src/backend/library.ts";
 import { measureLimits, probe } from "../src/backend/probe.ts";
 import { describeRequest, type MeasurementRequest } from "./cpu/measurement.ts";
@@ -21,6 +22,7 @@ const { values: options } = parseArgs({
     model: { type: "string", default: "models/SmolLM2-135M-Instruct.Q4_1.gguf" },
     rounds: { type: "string", default: "5" },
     threads: { type: "string", default: "0" },
+    isa: { type: "string", default: "auto" },
     streams: { type: "string", default: "1,4,16,64" },
     "decode-tokens": { type: "string", default: "64" },
     "prefill-tokens": { type: "string", default: "512" },
@@ -31,6 +33,8 @@ const { values: options } = parseArgs({
 /** Context that every stream starts its decode with. */
 const PROMPT_TOKENS = 32;
 
+const isa = ISAS.find((name) => name === options.isa);
+if (!isa) throw new Error(`--isa: ${options.isa} is none of ${ISAS.join(", ")}`);
 const streams = options.streams.split(",").map(Number);
 const decodeTokens = Number(options["decode-tokens"]);
 const prefillTokens = Number(options["prefill-tokens"]);
@@ -53,6 +57,7 @@ const maxModelLen = Math.max(PROMPT_TOKENS + decodeTokens, prefillTokens) + 1;
 const { side: ours, model } = ScaleLlmSide.open({
   model: options.model,
   libraryPath,
+  isa,
   numThreads: threads,
   maxNumSeqs,
   maxModelLen,
@@ -75,7 +80,7 @@ for (const request of requests) {
 }
 for (let round = 0; round < Number(options.rounds); round++) {
   for (const request of requests) {
-    const limits = measureLimits(libraryPath, "auto", threads);
+    const limits = measureLimits(libraryPath, isa, threads);
     const first = round % 2 === 0 ? ours : peer;
     const second = first === ours ? peer : ours;
     const a = await first.measure(request);

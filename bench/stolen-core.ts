@@ -30,6 +30,7 @@ const numThreads = probe(libraryPath).numCores;
 const { side } = ScaleLlmSide.open({
   model: "models/SmolLM2-135M-Instruct.Q4_1.gguf",
   libraryPath,
+  isa: "auto",
   numThreads,
   maxNumSeqs: MOST_STREAMS,
   maxModelLen: 8 * PREFILL_TOKENS + 1,

@@ -1,3 +1,4 @@
+import type { Isa } from "../../src/backend/abi.ts";
 import type { Backend, BackendProfile, Ticket } from "../../src/backend/backend.ts";
 import { createNativeEngine } from "../../src/backend/native-backend.ts";
 import { defaultKvDtype, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
@@ -28,14 +29,15 @@ export class ScaleLlmSide implements Side {
   static open(options: {
     readonly model: string;
     readonly libraryPath: string;
+    readonly isa: Isa;
     readonly numThreads: number;
     readonly maxNumSeqs: number;
     readonly maxModelLen: number;
     readonly maxBatchedTokens: number;
   }): { side: ScaleLlmSide; model: NativeModel } {
-    const { libraryPath, numThreads, maxNumSeqs, maxModelLen } = options;
+    const { libraryPath, isa, numThreads, maxNumSeqs, maxModelLen } = options;
     const { plan } = openModel(options.model);
-    const model = loadNativeModel(plan, { libraryPath, weightFormat: "auto", numThreads });
+    const model = loadNativeModel(plan, { libraryPath, weightFormat: "auto", isa, numThreads });
     const backend = createNativeEngine(model, {
       numThreads,
       blockSize: BLOCK_TOKENS,

@@ -1,8 +1,8 @@
 // Group-quantised panel kernels for AVX2.
 //
 // vpmaddubsw multiplies unsigned by signed bytes and adds two products in 16 bits. Codes of 4 bits leave room for four
-// such sums (8 * 15 * 127 < 2^15), so a half group is widened once. Codes of 8 bits do not fit and run as two 4-bit
-// digits.
+// such sums (8 * 15 * 127 < 2^15), so a half group is widened once. Signed codes of 8 bits leave room for one (2 * 128
+// * 127 < 2^15): their magnitude meets activations that have taken their sign, and each sum is widened.
 #include <immintrin.h>
 
 #include "cpu/linear_group_act.h"
@@ -59,12 +59,6 @@ SL_INLINE __m256 load_min(Pair pair, int g, int half) {
 SL_INLINE __m256i load_line(const uint8_t* p) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
 }
-SL_INLINE __m256i low_digit(__m256i both) {
-  return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-SL_INLINE __m256i high_digit(__m256i both) {
-  return low_digit(_mm256_srli_epi16(both, 4));
-}
 
 // The scales of a group by eight rows; 4-bit codes run without their zero, which joins the min.
 struct GroupScales {
@@ -92,36 +86,46 @@ SL_INLINE GroupScales load_scales(Pair pair, int g, int half) {
   return out;
 }
 
-// One digit of a group's codes, by the first and the second rows of every four, times a few tokens, times `weight`. The
-// sums advance in step: the schedulers of Zen hold few instructions, and one chain after the other would wait for its
-// own latencies.
-template <class Format, int kTokens>
-SL_INLINE void dot_digits(const uint8_t* lines, bool high, const ActGroup* const* a, int16_t weight,
-                          __m256i (*dot)[2]) {
+// Codes by the first and the second rows of every four, times a few tokens. The sums advance in step: the schedulers of
+// Zen hold few instructions, and one chain after the other would wait for its own latencies. The asm keeps the compiler
+// from turning the chains into trees, for which there are not enough registers.
+template <int kTokens>
+SL_INLINE void dot_nibbles(const uint8_t* lines, const ActGroup* const* a, __m256i (*dot)[2]) {
   for (int j = 0; j < 4; ++j) {
-    __m256i code[2];
-    if constexpr (Format::kBits == 4) {
-      const __m256i both = load_line(lines + 64 * j);
-      code[0] = low_digit(both);
-      code[1] = high_digit(both);
-    } else {
-      for (int k = 0; k < 2; ++k) {
-        const __m256i both = load_line(lines + 64 * (2 * j + k));
-        code[k] = high ? high_digit(both) : low_digit(both);
-      }
-    }
+    const __m256i both = load_line(lines + 64 * j);
+    const __m256i low = _mm256_set1_epi8(15);
+    const __m256i code[2] = {_mm256_and_si256(both, low), _mm256_and_si256(_mm256_srli_epi16(both, 4), low)};
     for (int i = 0; i < kTokens; ++i) {
       const __m256i act = broadcast_halves(a[i]->q + 8 * j);
       for (int k = 0; k < 2; ++k) {
         const __m256i product = _mm256_maddubs_epi16(code[k], act);
         dot[i][k] = j == 0 ? product : _mm256_add_epi16(dot[i][k], product);
-        // Keeps the compiler from turning the chains into trees, for which there are not enough registers.
         asm("" : "+x"(dot[i][k]));
       }
     }
   }
   for (int i = 0; i < kTokens; ++i) {
-    for (int k = 0; k < 2; ++k) dot[i][k] = _mm256_madd_epi16(dot[i][k], _mm256_set1_epi16(weight));
+    for (int k = 0; k < 2; ++k) dot[i][k] = _mm256_madd_epi16(dot[i][k], _mm256_set1_epi16(1));
+  }
+}
+
+template <int kTokens>
+SL_INLINE void dot_bytes(const uint8_t* lines, const ActGroup* const* a, __m256i start, __m256i (*dot)[2]) {
+  for (int i = 0; i < kTokens; ++i) dot[i][0] = dot[i][1] = start;
+  for (int j = 0; j < 4; ++j) {
+    __m256i code[2], magnitude[2];
+    for (int k = 0; k < 2; ++k) {
+      code[k] = _mm256_xor_si256(load_line(lines + 64 * (2 * j + k)), _mm256_set1_epi8(-128));
+      magnitude[k] = _mm256_abs_epi8(code[k]);
+    }
+    for (int i = 0; i < kTokens; ++i) {
+      const __m256i act = broadcast_halves(a[i]->q + 8 * j);
+      for (int k = 0; k < 2; ++k) {
+        const __m256i product = _mm256_maddubs_epi16(magnitude[k], _mm256_sign_epi8(act, code[k]));
+        dot[i][k] = _mm256_add_epi32(dot[i][k], _mm256_madd_epi16(product, _mm256_set1_epi16(1)));
+        asm("" : "+x"(dot[i][k]));
+      }
+    }
   }
 }
 
@@ -132,17 +136,14 @@ SL_INLINE void add_group(const uint8_t* lines, const GroupScales& w, const uint8
   const ActGroup* a[kTokens];
   for (int i = 0; i < kTokens; ++i) a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
   __m256i dot[kTokens][2];
-  dot_digits<Format, kTokens>(lines, false, a, 1, dot);
-  if constexpr (Format::kBits == 8) {
-    __m256i high[kTokens][2];
-    dot_digits<Format, kTokens>(lines, true, a, 16, high);
-    for (int i = 0; i < kTokens; ++i) {
-      __m256i start = _mm256_slli_epi32(broadcast_halves(a[i]->zero), 4);
-      if constexpr (!Format::kHalves) start = _mm256_add_epi32(start, _mm256_set1_epi32(kRound));
-      for (int k = 0; k < 2; ++k) {
-        dot[i][k] = _mm256_add_epi32(start, _mm256_add_epi32(dot[i][k], high[i][k]));
-        if constexpr (!Format::kHalves) dot[i][k] = _mm256_srai_epi32(dot[i][k], kDroppedBits);
-      }
+  if constexpr (Format::kBits == 4) {
+    dot_nibbles<kTokens>(lines, a, dot);
+  } else if constexpr (Format::kHalves) {
+    dot_bytes<kTokens>(lines, a, _mm256_setzero_si256(), dot);
+  } else {
+    dot_bytes<kTokens>(lines, a, _mm256_set1_epi32(kRound), dot);
+    for (auto& token : dot) {
+      for (__m256i& x : token) x = _mm256_srai_epi32(x, kDroppedBits);
     }
   }
   for (int i = 0; i < kTokens; ++i) {
@@ -192,11 +193,10 @@ static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint
 }
 
 // Tokens at once: what the registers hold, and enough to pay for unpacking codes anew.
-template <class Format>
-constexpr int kMaxTokens = Format::kBits == 4 ? 4 : 2;
+constexpr int kMaxTokens = 4;
 
 // The first pass over a panel fetches what lies ahead of it; more passes would only repeat that.
-template <class Format, int kTokens = kMaxTokens<Format>>
+template <class Format, int kTokens = kMaxTokens>
 static void multiply_rest(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, bool fetch,
                           float* out) {
   for (; count >= kTokens; count -= kTokens, acts += kTokens, out += kTokens * kPanelRows) {
