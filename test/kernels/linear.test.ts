@@ -80,7 +80,9 @@ function expectQuantized(c: Case, y: Float32Array, weightError = 0): void {
     const t = Math.floor(at / c.rows);
     for (let k = 0; k < c.cols; k++) expected += (half(t, k) * c.values[(at % c.rows) * c.cols + k]!) ** 2 / 3;
   });
-  expect(Math.sqrt(error)).toBeLessThan(2.5 * Math.sqrt(expected));
+  // Rows with much in common share the error of their token: there may be no more independent errors than tokens.
+  const spread = 1.5 + 4 / Math.sqrt(c.tokens);
+  expect(Math.sqrt(error)).toBeLessThan(spread * Math.sqrt(expected));
 }
 
 const run = (c: Case, isa: IsaName, weightFormat: number, threads = 1): Float32Array =>
