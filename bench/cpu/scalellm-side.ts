@@ -86,12 +86,13 @@ export class ScaleLlmSide implements Side {
       this.submit(sequences.map((sequence) => ({ sequence, start, inputIds: [-1 - sequence] })));
     return this.timed(streams * tokens, () => {
       // As the engine does: a step is submitted while the one before it computes.
-      let ticket = tokens > 0 ? submit(promptTokens) : 0;
-      for (let step = 1; step <= tokens; step++) {
-        const next = step < tokens ? submit(promptTokens + step) : 0;
-        this.wait(ticket, streams);
-        ticket = next;
+      let before: Ticket | undefined;
+      for (let step = 0; step < tokens; step++) {
+        const ticket = submit(promptTokens + step);
+        if (before !== undefined) this.wait(before, streams);
+        before = ticket;
       }
+      if (before !== undefined) this.wait(before, streams);
     });
   }
 

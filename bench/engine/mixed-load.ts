@@ -14,8 +14,8 @@ import { tokenRequest } from "./token-request.ts";
  *
  * Idle and loaded phases take turns, so that both meet the same machine: each TTFT under load is divided by the median of
  * its own round's idle ones. The quotients of all rounds are pooled, since a p99 of one minute's requests would be its
- * worst one. Before the first, every page of the KV cache is written once: the system
- * finds and clears 2 MiB of memory at a page's first use, which may be what stalled steps of young servers.
+ * worst one. Before the first, every page of the KV cache is written once: the system finds and clears 2 MiB of memory at
+ * a page's first use, which may be what stalled steps of young servers.
  *
  *   bun bench/engine/mixed-load.ts [--rounds 4] [--seconds 45] [--itl-target-ms 100] [--load 0.7]
  */
@@ -139,8 +139,9 @@ for (let round = 1; round <= rounds; round++) {
   const [longOnes, shortOnes] = await Promise.all([arrive(longMs / load, LONG), arrive(SHORT_GAP_MS, SHORT)]);
   const busy = (replica.stats().engine!.stepMs - before.stepMs) / (performance.now() - before.atMs);
   const idleMs = quantile(alone, 0.5);
-  const worstMs = quantile(ttfts(shortOnes), 0.99);
-  ratios.push(...ttfts(shortOnes).map((ms) => ms / idleMs));
+  const loadedMs = ttfts(shortOnes);
+  const worstMs = quantile(loadedMs, 0.99);
+  ratios.push(...loadedMs.map((ms) => ms / idleMs));
   console.log(
     `round ${round}: idle TTFT p50 ${cell(idleMs)}, loaded p99 ${cell(worstMs)} ms of ${shortOnes.length} ` +
       `(${(worstMs / idleMs).toFixed(1)} times idle) beside ${longOnes.length} long ones, device busy ${(100 * busy).toFixed(0)}%`,

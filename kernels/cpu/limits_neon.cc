@@ -1,42 +1,26 @@
 // Limits of NEON: sdot is sixteen int8 multiply-adds, fmla four of float32.
 #include <arm_neon.h>
 
-#include "cpu/limits.h"
+#include "cpu/limits_kernel.h"
 
 namespace scalellm {
 namespace {
 
+constexpr int kSums = 24;
+
 void read(const uint8_t* data, int64_t bytes) {
-  uint8x16_t sum[8] = {};
-  for (int64_t i = 0; i < bytes; i += 128) {
-    for (int j = 0; j < 8; ++j) sum[j] = veorq_u8(sum[j], vld1q_u8(data + i + 16 * j));
-  }
-  for (auto& s : sum) asm volatile("" : : "w"(s));
+  read_lines<8, uint8x16_t>(data, bytes, [](uint8x16_t s, const uint8_t* p) { return veorq_u8(s, vld1q_u8(p)); });
 }
 
 int64_t int8_macs(int64_t iterations) {
-  constexpr int kSums = 24;
-  int32x4_t sum[kSums] = {};
-  for (auto& s : sum) asm volatile("" : "+w"(s));  // distinct to the compiler
-  int8x16_t a = vdupq_n_s8(3), b = vdupq_n_s8(-5);
-  for (int64_t i = 0; i < iterations; ++i) {
-    asm volatile("" : "+w"(a), "+w"(b));
-    for (auto& s : sum) s = vdotq_s32(s, a, b);
-  }
-  for (auto& s : sum) asm volatile("" : : "w"(s));
+  run_chains<kSums, int32x4_t>(iterations, vdupq_n_s8(3), vdupq_n_s8(-5),
+                               [](int32x4_t s, int8x16_t a, int8x16_t b) { return vdotq_s32(s, a, b); });
   return iterations * kSums * 16;
 }
 
 int64_t f32_macs(int64_t iterations) {
-  constexpr int kSums = 24;
-  float32x4_t sum[kSums] = {};
-  for (auto& s : sum) asm volatile("" : "+w"(s));
-  float32x4_t a = vdupq_n_f32(0.5f), b = vdupq_n_f32(0.25f);
-  for (int64_t i = 0; i < iterations; ++i) {
-    asm volatile("" : "+w"(a), "+w"(b));
-    for (auto& s : sum) s = vfmaq_f32(s, a, b);
-  }
-  for (auto& s : sum) asm volatile("" : : "w"(s));
+  run_chains<kSums, float32x4_t>(iterations, vdupq_n_f32(0.5f), vdupq_n_f32(0.25f),
+                                 [](float32x4_t s, float32x4_t a, float32x4_t b) { return vfmaq_f32(s, a, b); });
   return iterations * kSums * 4;
 }
 

@@ -90,4 +90,12 @@ static void store_gated_panel(const float* gate, const float* up, int count, con
   }
 }
 
+// The including file's kernels, beside its kernels for groups.
+static constexpr PanelKernels panel_kernels_with(const GroupKernels* groups) {
+  return {{multiply_float<F32Column>, multiply_float<F16Column>, multiply_float<BF16Column>},
+          groups,
+          store_panel,
+          store_gated_panel};
+}
+
 }  // namespace scalellm::SL_VEC

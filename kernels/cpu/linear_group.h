@@ -23,6 +23,7 @@
 #pragma once
 #include <cstdint>
 
+#include "cpu/inline.h"
 #include "cpu/linear_panel.h"
 
 namespace scalellm {
@@ -89,6 +90,12 @@ using FormatK4 = GroupFormat<4, Scales::kSuper, true>;         // Q4_K
 using FormatK5 = GroupFormat<8, Scales::kSuper, true>;         // Q5_K
 using FormatK6 = GroupFormat<8, Scales::kSuperSigned, false>;  // Q6_K
 
+// Where the parts of a pair are: its block's header and itself.
+struct Pair {
+  const uint8_t* header;
+  const uint8_t* data;
+};
+
 // How far ahead weights are fetched when several tokens slow the stream down, so that it looks idle to the hardware's
 // own prefetching; that is best left alone with one token.
 constexpr int kPrefetchBytes = 3072;
@@ -121,8 +128,7 @@ static inline int code_at(const uint8_t* lines, int row, int column) {
   return lines[code_offset<Format>(row, column)] >> code_shift<Format>(row) & ((1 << Format::kBits) - 1);
 }
 
-// Fills the fields of a group that follow from its weights and the sums of q. Static like all that kernels include:
-// code compiled for one instruction set must not be merged with another's.
+// Fills the fields of a group that follow from its weights and the sums of q.
 static inline void finish_act_group(const int32_t sums[2], bool second_of_pair, ActGroup* group) {
   for (int h = 0; h < 2; ++h) {
     group->scale[h] = group->weights[h];

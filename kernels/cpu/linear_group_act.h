@@ -1,5 +1,4 @@
-// How activations become groups, around what an instruction set does with sixteen of them. Static like all that kernels
-// include: code compiled for one instruction set must not be merged with another's.
+// How activations become groups, around what an instruction set does with sixteen of them.
 #pragma once
 #include "cpu/linear_group.h"
 
@@ -12,6 +11,11 @@ static inline float weigh_half(float most, float unit, int h, ActGroup* group) {
   const float weight = exact < kMostWeight ? __builtin_ceilf(exact) : kMostWeight;
   group->weights[h] = int16_t(weight);
   return weight > 0 ? 1 / (weight * unit) : 0;
+}
+
+// Puts the integers of half h, in the order of the columns, where its group has them.
+static inline void place_half(const int8_t* q, int h, ActGroup* group) {
+  for (int j = 0; j < 4; ++j) __builtin_memcpy(group->q + 8 * j + 4 * h, q + 4 * j, 4);
 }
 
 // Quantises float32[cols] whose largest magnitude is `range`. quantize_half(x, unit, h, group) rounds the sixteen at x

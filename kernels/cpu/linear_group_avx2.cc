@@ -10,8 +10,6 @@
 namespace scalellm {
 namespace {
 
-#define SL_INLINE static inline __attribute__((always_inline))
-
 constexpr int kHalfRows = 8;  // rows in a register
 
 SL_INLINE __m256i broadcast(const void* p) {
@@ -29,12 +27,6 @@ SL_INLINE __m256i broadcast_halves(const void* p) {
 SL_INLINE __m256 load_half(const uint8_t* p, int half) {
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p) + half));
 }
-
-// Where the parts of a pair are: its block's header and itself.
-struct Pair {
-  const uint8_t* header;
-  const uint8_t* data;
-};
 
 // Scale of half h of group g (of the whole group where halves share one), for one register of rows.
 template <class Format>
@@ -231,9 +223,9 @@ static inline int32_t quantize_half(const float* x, float unit, int h, ActGroup*
   const __m256i q0 = _mm256_cvtps_epi32(_mm256_mul_ps(x0, factor)), q1 = _mm256_cvtps_epi32(_mm256_mul_ps(x1, factor));
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q0, q1), 0xd8);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  alignas(16) int32_t fours[4];
-  _mm_store_si128(reinterpret_cast<__m128i*>(fours), bytes);
-  for (int j = 0; j < 4; ++j) __builtin_memcpy(group->q + 8 * j + 4 * h, fours + j, 4);
+  alignas(16) int8_t q[kGroupHalf];
+  _mm_store_si128(reinterpret_cast<__m128i*>(q), bytes);
+  place_half(q, h, group);
   const __m256i both = _mm256_add_epi32(q0, q1);
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
   sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));

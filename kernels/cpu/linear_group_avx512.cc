@@ -11,8 +11,6 @@
 namespace scalellm {
 namespace {
 
-#define SL_INLINE static inline __attribute__((always_inline))
-
 SL_INLINE __m512i broadcast(const void* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
@@ -28,12 +26,6 @@ SL_INLINE __m512i broadcast_halves(const void* p) {
 SL_INLINE __m512 load_half(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
 }
-
-// Where the parts of a pair are: its block's header and itself.
-struct Pair {
-  const uint8_t* header;
-  const uint8_t* data;
-};
 
 // Scale of half h of group g (of the whole group where halves share one).
 template <class Format>

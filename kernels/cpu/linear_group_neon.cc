@@ -9,8 +9,6 @@
 namespace scalellm {
 namespace {
 
-#define SL_INLINE static inline __attribute__((always_inline))
-
 constexpr int kHalfRows = 8;  // rows whose codes the registers hold: two quarters of every line
 constexpr int kQuarters = 2;
 constexpr int kMaxTokens = 4;
@@ -42,12 +40,6 @@ SL_INLINE float32x4_t load_bytes(const uint8_t* p, bool is_signed) {
   if (is_signed) return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(bytes)))));
   return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))));
 }
-
-// Where the parts of a pair are: its block's header and itself.
-struct Pair {
-  const uint8_t* header;
-  const uint8_t* data;
-};
 
 // Scale of half h of group g (of the whole group where halves share one), for four rows from `row`.
 template <class Format>
@@ -170,15 +162,14 @@ SL_INLINE float32x4_t abs_max(const float* x) {
 // Rounds half h of a group to int8 and returns the sum of the integers.
 static inline int32_t quantize_half(const float* x, float unit, int h, ActGroup* group) {
   const float factor = weigh_half(vmaxvq_f32(abs_max(x)), unit, h, group);
-  int32x4_t q[4];
-  for (int i = 0; i < 4; ++i) q[i] = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4 * i), factor));
+  int32x4_t whole[4];
+  for (int i = 0; i < 4; ++i) whole[i] = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4 * i), factor));
+  int8_t q[kGroupHalf];
   for (int i = 0; i < 4; i += 2) {
-    const int8x8_t bytes = vmovn_s16(vcombine_s16(vmovn_s32(q[i]), vmovn_s32(q[i + 1])));
-    int32_t fours[2];
-    __builtin_memcpy(fours, &bytes, 8);
-    for (int j = 0; j < 2; ++j) __builtin_memcpy(group->q + 8 * (i + j) + 4 * h, fours + j, 4);
+    vst1_s8(q + 4 * i, vmovn_s16(vcombine_s16(vmovn_s32(whole[i]), vmovn_s32(whole[i + 1]))));
   }
-  return vaddvq_s32(vaddq_s32(vaddq_s32(q[0], q[1]), vaddq_s32(q[2], q[3])));
+  place_half(q, h, group);
+  return vaddvq_s32(vaddq_s32(vaddq_s32(whole[0], whole[1]), vaddq_s32(whole[2], whole[3])));
 }
 
 SL_INLINE float largest(const float* x, int64_t cols) {

@@ -142,12 +142,12 @@ struct Packer {
     constexpr int kShift = Format::kMin ? (Format::kBits == 4 ? 0 : 128 - Format::kZero) : Format::kBits == 4 ? 8 : 128;
     for (int64_t k = 0; k < cols; ++k) {
       const size_t group = size_t(k / kGroup);
-      const uint8_t* header = block_at(const_cast<uint8_t*>(panel), group);
-      const uint8_t* pair = pair_at(const_cast<uint8_t*>(panel), group);
+      uint8_t* const packed = const_cast<uint8_t*>(panel);
+      const Pair pair = {block_at(packed, group), pair_at(packed, group)};
       const int g = int(group % 2), in_group = int(k % kGroup);
-      const int code = code_at<Format>(pair + g * Format::kCodeBytes, r, in_group) - kShift;
-      out[k] = group_scale<Format>(header, pair, g, in_group / kGroupHalf, r) * float(code);
-      if constexpr (Format::kMin) out[k] += group_min<Format>(header, pair, g, r);
+      const int code = code_at<Format>(pair.data + g * Format::kCodeBytes, r, in_group) - kShift;
+      out[k] = group_scale<Format>(pair, g, in_group / kGroupHalf, r) * float(code);
+      if constexpr (Format::kMin) out[k] += group_min<Format>(pair, g, r);
     }
   }
 };

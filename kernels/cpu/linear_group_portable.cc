@@ -19,18 +19,18 @@ void dot_half(const uint8_t* codes, const ActGroup& a, int h, int32_t* dot) {
 }
 
 template <class Format>
-void add_group(const uint8_t* header, const uint8_t* pair, int g, const ActGroup& a, float* sum) {
+void add_group(Pair pair, int g, const ActGroup& a, float* sum) {
   int32_t dot[2][kPanelRows];
-  for (int h = 0; h < 2; ++h) dot_half<Format>(pair + g * Format::kCodeBytes, a, h, dot[h]);
+  for (int h = 0; h < 2; ++h) dot_half<Format>(pair.data + g * Format::kCodeBytes, a, h, dot[h]);
   for (int r = 0; r < kPanelRows; ++r) {
     const float first = float(dot[0][r]) * a.scale[0], second = float(dot[1][r]) * a.scale[1];
-    const float scale = group_scale<Format>(header, pair, g, 0, r);
+    const float scale = group_scale<Format>(pair, g, 0, r);
     if constexpr (Format::kHalves) {
-      sum[r] += first * scale + second * group_scale<Format>(header, pair, g, 1, r);
+      sum[r] += first * scale + second * group_scale<Format>(pair, g, 1, r);
     } else {
       sum[r] += (first + second) * scale;
     }
-    if constexpr (Format::kMin) sum[r] += (group_min<Format>(header, pair, g, r) + Format::kZero * scale) * a.sum;
+    if constexpr (Format::kMin) sum[r] += (group_min<Format>(pair, g, r) + Format::kZero * scale) * a.sum;
   }
 }
 
@@ -40,8 +40,8 @@ void multiply_token(const uint8_t* panel, int64_t cols, const uint8_t* acts, flo
   float sum[kPanelRows] = {};
   for (int64_t block = num_pairs(cols) / Format::kBlockPairs; block > 0; --block, panel += Format::kBlockBytes) {
     for (int i = 0; i < Format::kBlockPairs; ++i) {
-      const uint8_t* pair = panel + Format::kHeaderBytes + i * Format::kPairBytes;
-      for (int g = 0; g < 2; ++g) add_group<Format>(panel, pair, g, *a++, sum);
+      const Pair pair = {panel, panel + Format::kHeaderBytes + i * Format::kPairBytes};
+      for (int g = 0; g < 2; ++g) add_group<Format>(pair, g, *a++, sum);
     }
   }
   const float unit = reinterpret_cast<const ActRow*>(acts)->unit;
@@ -57,12 +57,13 @@ int32_t quantize_half(const float* x, float unit, int h, ActGroup* group) {
   float most = 0;
   for (int i = 0; i < kGroupHalf; ++i) most = std::fmax(most, std::fabs(x[i]));
   const float factor = weigh_half(most, unit, h, group);
+  int8_t q[kGroupHalf];
   int32_t sum = 0;
   for (int i = 0; i < kGroupHalf; ++i) {
-    const int32_t q = int32_t(std::nearbyint(x[i] * factor));
-    group->q[8 * (i / 4) + 4 * h + i % 4] = int8_t(q);
-    sum += q;
+    q[i] = int8_t(std::nearbyint(x[i] * factor));
+    sum += q[i];
   }
+  place_half(q, h, group);
   return sum;
 }
 

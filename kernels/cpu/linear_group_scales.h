@@ -7,19 +7,19 @@ namespace scalellm {
 
 // Scale of half h of group g for row r.
 template <class Format>
-float group_scale(const uint8_t* header, const uint8_t* pair, int g, int h, int r) {
-  const uint8_t* scales = pair + Format::kScaleOffset + g * Format::kScaleBytes;
+float group_scale(Pair pair, int g, int h, int r) {
+  const uint8_t* scales = pair.data + Format::kScaleOffset + g * Format::kScaleBytes;
   if constexpr (!Format::kSuper) return f16_to_float(reinterpret_cast<const uint16_t*>(scales)[r]);
-  const float d = f16_to_float(reinterpret_cast<const uint16_t*>(header)[r]);
+  const float d = f16_to_float(reinterpret_cast<const uint16_t*>(pair.header)[r]);
   if constexpr (Format::kHalves) return d * float(reinterpret_cast<const int8_t*>(scales)[kPanelRows * h + r]);
   return d * float(scales[r]);
 }
 
 template <class Format>
-float group_min(const uint8_t* header, const uint8_t* pair, int g, int r) {
-  const uint8_t* mins = pair + Format::kMinOffset + g * Format::kScaleBytes;
+float group_min(Pair pair, int g, int r) {
+  const uint8_t* mins = pair.data + Format::kMinOffset + g * Format::kScaleBytes;
   if constexpr (!Format::kSuper) return f16_to_float(reinterpret_cast<const uint16_t*>(mins)[r]);
-  return -(f16_to_float(reinterpret_cast<const uint16_t*>(header + 32)[r]) * float(mins[r]));
+  return -(f16_to_float(reinterpret_cast<const uint16_t*>(pair.header + 32)[r]) * float(mins[r]));
 }
 
 }  // namespace scalellm

@@ -5,15 +5,6 @@
 
 namespace scalellm {
 
-const PanelKernels kPanelKernelsNeon = {
-    {
-        SL_VEC::multiply_float<SL_VEC::F32Column>,
-        SL_VEC::multiply_float<SL_VEC::F16Column>,
-        SL_VEC::multiply_float<SL_VEC::BF16Column>,
-    },
-    &kGroupKernelsNeon,
-    SL_VEC::store_panel,
-    SL_VEC::store_gated_panel,
-};
+constinit const PanelKernels kPanelKernelsNeon = SL_VEC::panel_kernels_with(&kGroupKernelsNeon);
 
 }  // namespace scalellm

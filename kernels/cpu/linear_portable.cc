@@ -4,15 +4,6 @@
 
 namespace scalellm {
 
-const PanelKernels kPanelKernelsPortable = {
-    {
-        SL_VEC::multiply_float<SL_VEC::F32Column>,
-        SL_VEC::multiply_float<SL_VEC::F16Column>,
-        SL_VEC::multiply_float<SL_VEC::BF16Column>,
-    },
-    &kGroupKernelsPortable,
-    SL_VEC::store_panel,
-    SL_VEC::store_gated_panel,
-};
+constinit const PanelKernels kPanelKernelsPortable = SL_VEC::panel_kernels_with(&kGroupKernelsPortable);
 
 }  // namespace scalellm

@@ -1,8 +1,7 @@
 // Sixteen float lanes with one meaning on every instruction set, so that the attention, norm, rope and sampling kernels
 // are written once. A kernels_<isa>.cc file defines SL_VEC (the namespace) and one of SL_VEC_AVX512, SL_VEC_AVX2,
-// SL_VEC_NEON or none, and then includes this and the *_kernel.h files. Everything here is static: code compiled for
-// one instruction set must never be merged with another's by the linker, which also rules out standard library
-// templates in those files.
+// SL_VEC_NEON or none, and then includes this and the *_kernel.h files. Everything here is static (inline.h says why),
+// which also rules out standard library templates in those files.
 #pragma once
 #ifndef SL_VEC
 #error "define SL_VEC before including cpu/vec.h"
@@ -10,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define SL_INLINE static inline __attribute__((always_inline))
+#include "cpu/inline.h"
 
 namespace scalellm::SL_VEC {
 
