@@ -63,6 +63,9 @@ Forward::Forward(const sl_model& model, const sl_engine_config& config, const Kv
   acts_ = Buffer<uint8_t>(act_bytes * std::max<int64_t>({chunk, entries, head_rows_}));
   row_x_ = Buffer<float>(int64_t{config.max_logit_rows} * hidden);
   logits_ = Buffer<float>(int64_t{head_rows_} * model.vocab_size);
+  // A line more than a row needs, lest the same block of all rows share a set of the cache.
+  largest_stride_ = (model.lm_head->blocks() + 15) / 8 * 8;
+  largest_ = Buffer<Largest>(head_rows_ * largest_stride_);
   if (!has_experts) return;
   router_acts_ = Buffer<uint8_t>(act_bytes * chunk);
   router_logits_ = Buffer<float>(chunk * model.num_experts);
@@ -75,7 +78,8 @@ Forward::Forward(const sl_model& model, const sl_engine_config& config, const Kv
 int64_t Forward::workspace_bytes() const {
   int64_t total = cos_.bytes() + sin_.bytes() + x_.bytes() + wanted_x_.bytes() + qkv_.bytes() + attention_.bytes() +
                   partials_.bytes() + inner_.bytes() + acts_.bytes() + router_acts_.bytes() + router_logits_.bytes() +
-                  chosen_.bytes() + chosen_weights_.bytes() + expert_out_.bytes() + row_x_.bytes() + logits_.bytes();
+                  chosen_.bytes() + chosen_weights_.bytes() + expert_out_.bytes() + row_x_.bytes() + logits_.bytes() +
+                  largest_.bytes();
   for (const Scratch& s : scratch_) {
     total +=
         s.row.bytes() + s.queries.bytes() + s.merge.bytes() + s.attend.bytes() + s.acts.bytes() + s.sampler.bytes();
@@ -104,6 +108,7 @@ uint64_t Forward::run(Step& step, std::vector<Slot>& slots, Profile& profile, Te
     if (r == 0 || step.row_slots[r] < 0 || step.row_slots[r] != step.row_slots[r - 1]) row_groups_.push_back(r);
   }
   row_groups_.push_back(step.num_rows);
+  plan_head();
   team.run([&](Member& member) {
     const uint64_t start = thread_cpu_ns();
     run_member(member);

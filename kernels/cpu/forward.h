@@ -85,7 +85,9 @@ class Forward {
 
   // head.cc
   void head(Member& member);
-  void sample_row(Scratch& own, int32_t row, const float* logits);
+  bool needs_logits(int32_t row) const;
+  void plan_head();
+  void choose_token(Scratch& own, int32_t row, const Largest* largest, const float* logits);
 
   const sl_model& model_;
   const KvCache& cache_;
@@ -96,7 +98,10 @@ class Forward {
   Profile* profile_ = nullptr;
   std::vector<Chunk> chunks_;
   int32_t num_chunks_ = 0;
-  std::vector<int32_t> row_groups_;  // first rows of runs of rows of one slot, and the end
+  std::vector<int32_t> row_groups_;    // first rows of runs of rows of one slot, and the end
+  std::vector<int32_t> head_order_;    // logit rows in the order of their products, head_rows_ after head_rows_
+  std::vector<int32_t> head_place_;    // of each row among its pass's products
+  std::vector<int32_t> head_largest_;  // how many of each pass's products need no logits; they come first
 
   std::vector<Scratch> scratch_;
   Buffer<float> cos_, sin_;      // [chunk][head_dim / 2]
@@ -116,6 +121,8 @@ class Forward {
   int32_t head_rows_ = 0;          // logit rows at once
   Buffer<float> row_x_;            // [max_logit_rows][hidden]
   Buffer<float> logits_;           // [head_rows_][vocab]
+  int64_t largest_stride_ = 0;
+  Buffer<Largest> largest_;  // [head_rows_][largest_stride_] of every block of logits
 };
 
 }  // namespace scalellm

@@ -99,12 +99,19 @@ class PanelLinear final : public Linear {
 
   void run(Member& member, const uint8_t* acts, int64_t tokens, float* y, int64_t y_stride, Store store,
            const float* bias) const override {
-    run_tiles(member, {acts, nullptr, tokens}, {y, y_stride, 0, store, bias});
+    run_tiles(member, {acts, nullptr, tokens}, {{y, y_stride, 0, store, bias}, {}, 0});
   }
+
+  void run_largest(Member& member, const uint8_t* acts, int64_t tokens, int64_t num_largest, Largest* largest,
+                   int64_t largest_stride, float* y, int64_t y_stride) const override {
+    run_tiles(member, {acts, nullptr, tokens},
+              {{y, y_stride, 0, Store::kAssign, nullptr}, {largest, largest_stride, 0, 0}, num_largest});
+  }
+  int64_t blocks() const override { return units_; }
 
   void run_gathered(Member& member, const uint8_t* acts, const int32_t* token_rows, int64_t count, float* y,
                     int64_t y_stride) const override {
-    run_tiles(member, {acts, token_rows, count}, {y, y_stride, 0, Store::kAssign, nullptr});
+    run_tiles(member, {acts, token_rows, count}, {{y, y_stride, 0, Store::kAssign, nullptr}, {}, 0});
   }
 
   void dequantize_row(int64_t row, float* out) const override {
@@ -117,6 +124,12 @@ class PanelLinear final : public Linear {
   struct Part {
     int64_t row;  // first output row
     int64_t first_panel;
+  };
+  // What becomes of the products of the first num_largest tokens, and of those of the others.
+  struct Target {
+    PanelTarget rows;
+    LargestTarget largest;
+    int64_t num_largest;
   };
   struct Tokens {
     const uint8_t* acts;
@@ -163,7 +176,7 @@ class PanelLinear final : public Linear {
   }
 
   // Tiles are ranges of the sequence (token span, panel), many enough for the members to finish together.
-  void run_tiles(Member& member, const Tokens& tokens, const PanelTarget& target) const {
+  void run_tiles(Member& member, const Tokens& tokens, const Target& target) const {
     if (tokens.count <= 0) return;
     const int64_t spans = (tokens.count + kTokenSpan - 1) / kTokenSpan;
     const int64_t total = spans * units_;
@@ -184,7 +197,7 @@ class PanelLinear final : public Linear {
     });
   }
 
-  void run_span(const Tokens& tokens, const PanelTarget& target, int64_t token, int64_t unit, int64_t unit_end) const {
+  void run_span(const Tokens& tokens, const Target& target, int64_t token, int64_t unit, int64_t unit_end) const {
     const int64_t token_end = std::min(tokens.count, token + kTokenSpan);
     while (token < token_end) {
       // Even blocks: 17 tokens run as 9 and 8, not as 16 and 1.
@@ -195,25 +208,38 @@ class PanelLinear final : public Linear {
         const int64_t row = tokens.rows ? tokens.rows[token + i] : token + i;
         acts[i] = tokens.acts + row * act_layout_.bytes_per_token;
       }
-      PanelTarget block = target;
-      block.y += token * target.stride;
+      Target block = target;
+      block.num_largest = std::clamp<int64_t>(target.num_largest - token, 0, count);
+      block.largest.largest += token * target.largest.stride;
+      block.rows.y += std::max<int64_t>(token - target.num_largest, 0) * target.rows.stride;
       for (int64_t i = unit; i < unit_end; ++i) run_unit(i, acts, count, block);
       token += count;
     }
   }
 
-  void run_unit(int64_t unit, const uint8_t* const* acts, int count, PanelTarget target) const {
+  void run_unit(int64_t unit, const uint8_t* const* acts, int count, Target target) const {
     alignas(64) float products[2][kTokenBlock * kPanelRows];
     const Panel& panel = panels_[size_t(unit)];
-    target.y += panel.row;
-    target.rows = panel.rows;
-    if (target.bias) target.bias += panel.row;
-    for (int i = 0; i < count; ++i) __builtin_prefetch(target.y + i * target.stride, 1);
+    const int whole = count - int(target.num_largest);  // tokens whose products are stored
+    PanelTarget& rows = target.rows;
+    rows.y += panel.row;
+    rows.rows = panel.rows;
+    if (rows.bias) rows.bias += panel.row;
+    for (int i = 0; i < whole; ++i) __builtin_prefetch(rows.y + i * rows.stride, 1);
     panel.multiply(panel.data, cols_, acts, count, products[0]);
-    if (!gated_) return kernels_.store(products[0], count, target);
-    const Panel& up = panels_[size_t(unit + units_)];
-    up.multiply(up.data, cols_, acts, count, products[1]);
-    kernels_.store_gated(products[0], products[1], count, target);
+    if (gated_) {
+      const Panel& up = panels_[size_t(unit + units_)];
+      up.multiply(up.data, cols_, acts, count, products[1]);
+      return kernels_.store_gated(products[0], products[1], count, rows);
+    }
+    if (whole < count) {
+      LargestTarget& largest = target.largest;
+      largest.largest += unit;
+      largest.row = panel.row;
+      largest.rows = panel.rows;
+      kernels_.store_largest(products[0], count - whole, largest);
+    }
+    if (whole > 0) kernels_.store(products[0] + (count - whole) * kPanelRows, whole, rows);
   }
 
   const PanelKernels& kernels_;

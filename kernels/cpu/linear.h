@@ -45,6 +45,12 @@ enum class Store {
   kAdd,     // y[t][r] += product (+ bias[r]); the residual
 };
 
+// The largest of a block's products and its row; the row is -1 when all are NaN.
+struct Largest {
+  float value;
+  int32_t row;
+};
+
 class Linear {
  public:
   // Packs with all of the team's threads. Throws std::runtime_error naming the reason (see status.h).
@@ -66,7 +72,14 @@ class Linear {
   virtual void run(Member& member, const uint8_t* acts, int64_t tokens, float* y, int64_t y_stride, Store store,
                    const float* bias) const = 0;
 
-  // The same for a few chosen experts' tokens: token_rows[i] names the token in acts, and product i is stored at
+  // For tokens of which some only choose their largest product, to spare the memory traffic of whole rows: the first
+  // num_largest tokens get one Largest for each of the blocks() of rows, in order, at largest + token * largest_stride,
+  // the others their products as by kAssign, the first of them at y. Not for gated products.
+  virtual void run_largest(Member& member, const uint8_t* acts, int64_t tokens, int64_t num_largest, Largest* largest,
+                           int64_t largest_stride, float* y, int64_t y_stride) const = 0;
+  virtual int64_t blocks() const = 0;
+
+  // As run, for a few chosen experts' tokens: token_rows[i] names the token in acts, and product i is stored at
   // y + i * y_stride. Used by mixture of experts, where the tokens of one expert are scattered.
   virtual void run_gathered(Member& member, const uint8_t* acts, const int32_t* token_rows, int64_t count, float* y,
                             int64_t y_stride) const = 0;

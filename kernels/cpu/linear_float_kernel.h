@@ -90,12 +90,24 @@ static void store_gated_panel(const float* gate, const float* up, int count, con
   }
 }
 
+static void store_largest_panel(const float* products, int count, const LargestTarget& target) {
+  const V none = set1(-__builtin_inff());
+  const uint32_t rows = lanes_in(0, 0, target.rows);
+  for (int i = 0; i < count; ++i) {
+    const V value = load(products + i * kPanelRows);
+    const float most = largest(select(rows, max(value, none), none));  // max takes its second operand for NaN
+    const uint32_t found = at_least(value, set1(most)) & rows;
+    target.largest[i * target.stride] = {most, found ? target.row + __builtin_ctz(found) : -1};
+  }
+}
+
 // The including file's kernels, beside its kernels for groups.
 static constexpr PanelKernels panel_kernels_with(const GroupKernels* groups) {
   return {{multiply_float<F32Column>, multiply_float<F16Column>, multiply_float<BF16Column>},
           groups,
           store_panel,
-          store_gated_panel};
+          store_gated_panel,
+          store_largest_panel};
 }
 
 }  // namespace scalellm::SL_VEC

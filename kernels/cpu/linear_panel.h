@@ -49,6 +49,14 @@ struct PanelTarget {
   const float* bias;  // [rows] or null
 };
 
+// Where the largest of a block's `rows` products go: largest + i * stride. They are rows row .. of the matrix.
+struct LargestTarget {
+  Largest* largest;
+  int64_t stride;
+  int32_t row;
+  int rows;
+};
+
 // The kernels of one instruction set.
 struct GroupKernels {
   MultiplyPanel multiply[kNumGroupEncodings];
@@ -61,6 +69,7 @@ struct PanelKernels {
   void (*store)(const float* products, int count, const PanelTarget& target);
   // silu(gate) * up, gate and up being [count][16]
   void (*store_gated)(const float* gate, const float* up, int count, const PanelTarget& target);
+  void (*store_largest)(const float* products, int count, const LargestTarget& target);
 };
 const PanelKernels& panel_kernels(int32_t isa);  // throws StatusError for one this build lacks
 

@@ -45,6 +45,10 @@ int64_t Sampler::bytes() const {
   return work_.bytes() + p_.bytes() + sums_.bytes() + block_max_.bytes() + ids_.bytes() + band_.bytes();
 }
 
+bool Sampler::takes_largest(const Slot& slot) {
+  return slot.temperature < kGreedyTemperature && !slot.adjusts();
+}
+
 int32_t Sampler::sample(const Slot& slot, const float* logits) {
   const float* x = slot.adjusts() ? adjusted(slot, logits) : logits;
   return slot.temperature < kGreedyTemperature ? kernels_.argmax(x, vocab_size_) : draw(slot, x);

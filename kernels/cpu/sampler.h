@@ -21,6 +21,9 @@ class Sampler {
  public:
   Sampler(const Kernels& kernels, int32_t vocab_size);
 
+  // Whether the slot's next output is the token of the largest logit, ties to the lowest id.
+  static bool takes_largest(const Slot& slot);
+
   // A token for the slot's next output; does not change the slot.
   int32_t sample(const Slot& slot, const float* logits);
 
