@@ -17,6 +17,12 @@ constexpr int32_t kSegment = 256;
 // Rows (queries x query heads of one KV head) that share a walk over the context.
 constexpr int32_t kMaxAttendRows = 64;
 
+// Keys or values that lie together.
+struct KvRange {
+  const uint8_t* data;
+  int64_t bytes;
+};
+
 // One KV head's attention for some queries of one sequence.
 struct AttendArgs {
   const KvLayout* layout;
@@ -35,6 +41,8 @@ struct AttendArgs {
   int64_t out_stride;
   float* partials;  // [rows][partial_floats(head_dim)]
   float* scratch;   // attend_scratch_floats(head_dim), 64-byte aligned
+  const KvRange* ahead;  // [num_ahead] what will be read next, to be fetched meanwhile
+  int32_t num_ahead;
 };
 
 // A partial result: the largest score (15 unused floats after it), 16 sums of exponentials (position modulo 16), and

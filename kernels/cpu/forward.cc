@@ -233,6 +233,21 @@ void Forward::attend(Member& member, const Chunk& chunk, const AttendPlan& plan,
   const int32_t kv_heads = model_.num_kv_heads, group = model_.num_heads / kv_heads, dim = model_.head_dim;
   const int64_t stride = partial_floats(dim);
   Scratch& own = scratch(member);
+  const auto add_ranges = [&](int64_t i) {
+    const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
+    own.ahead.clear();
+    if (item.count > 1) return;
+    const KvLayout& l = cache_.layout();
+    const int32_t position = plan.positions[static_cast<size_t>(item.first)];
+    const int32_t begin = std::max({0, item.segment * kSegment, layer.window > 0 ? position - layer.window + 1 : 0});
+    const int32_t end = item.segment < 0 ? position + 1 : std::min(position + 1, (item.segment + 1) * kSegment);
+    for (int32_t at = begin / block_size_ * block_size_; at < end && own.ahead.size() < 64; at += block_size_) {
+      const uint8_t* block = cache_.head(index, step_->table(item.seq)[at / block_size_], static_cast<int32_t>(i % kv_heads));
+      const int64_t count = std::min(block_size_, end - at);
+      own.ahead.push_back({block, (count + 15) / 16 * 16 * l.head_dim * l.value_bytes});
+      own.ahead.push_back({block + l.v_offset, count * l.padded_dim * l.value_bytes});
+    }
+  };
   const auto attend_item = [&](int64_t i) {
     const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
     const int32_t kv_head = static_cast<int32_t>(i % kv_heads);
@@ -265,6 +280,10 @@ void Forward::attend(Member& member, const Chunk& chunk, const AttendPlan& plan,
         store(chunk, index, token, kv_head);
       }
     }
+    own.ahead.clear();
+    if (i > 0) add_ranges(i - 1);
+    args.ahead = own.ahead.data();
+    args.num_ahead = static_cast<int32_t>(own.ahead.size());
     model_.kernels->attend(args);
   };
   member.for_tiles(static_cast<int64_t>(plan.items.size()) * kv_heads, attend_item, Member::kLastFirst);

@@ -42,6 +42,7 @@ class Forward {
     std::vector<int32_t> expert_begin;  // [num_experts + 1] first entry of each expert
     std::vector<int32_t> entry_tokens;  // [tokens * experts_per_token] by expert
     std::vector<int32_t> entry_of;      // [tokens][experts_per_token] place of a choice in entry_tokens
+    std::vector<KvRange> ahead;
     Sampler sampler;
     uint64_t cpu_ns = 0;  // spent in the step
   };
