@@ -17,7 +17,7 @@ constexpr int32_t kSegment = 256;
 // Rows (queries x query heads of one KV head) that share a walk over the context.
 constexpr int32_t kMaxAttendRows = 64;
 
-// Keys or values that lie together.
+// Keys or values of one head that lie together.
 struct KvRange {
   const uint8_t* data;
   int64_t bytes;
@@ -39,8 +39,8 @@ struct AttendArgs {
   int64_t q_stride;
   float* out;  // likewise
   int64_t out_stride;
-  float* partials;  // [rows][partial_floats(head_dim)]
-  float* scratch;   // attend_scratch_floats(head_dim), 64-byte aligned
+  float* partials;       // [rows][partial_floats(head_dim)]
+  float* scratch;        // attend_scratch_floats(head_dim), 64-byte aligned
   const KvRange* ahead;  // [num_ahead] what will be read next, to be fetched meanwhile
   int32_t num_ahead;
 };

@@ -30,31 +30,23 @@ struct Tile {
   const float* v_scale[kTileGroups];
 };
 
-// Fetches what will be read next into the second-level cache, a little with each load of what is read now: a core has
-// too few misses in flight to wait for both one after the other, and a burst of fetches would stop it.
-class Ahead {
- public:
-  Ahead(const KvRange* ranges, int count) : range_(ranges), left_(count) { next_range(); }
-  void fetch(int bytes) {
-    if (at_ >= end_) return;
-    for (int i = 0; i < bytes; i += 64) __builtin_prefetch(at_ + i, 0, 2);
-    at_ += bytes;
-    if (at_ >= end_) next_range();
-  }
-
- private:
-  void next_range() {
-    if (left_ == 0) return;
-    at_ = range_->data;
-    end_ = at_ + range_->bytes;
-    ++range_;
-    --left_;
-  }
-  const uint8_t* at_ = nullptr;
-  const uint8_t* end_ = nullptr;
-  const KvRange* range_;
-  int left_;
+// What will be read next, fetched into the second-level cache a little with each load of what is read now: a core has
+// too few misses in flight to wait for one after the other, and a burst of fetches would stop it.
+struct KvAhead {
+  const KvRange* range;
+  int num_ranges;
+  int64_t at;  // in the first of them
 };
+
+SL_INLINE void fetch(KvAhead& ahead, int64_t bytes) {
+  if (ahead.num_ranges == 0) return;
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(ahead.range->data + ahead.at + i, 0, 2);
+  ahead.at += bytes;
+  if (ahead.at < ahead.range->bytes) return;
+  ahead.at = 0;
+  ++ahead.range;
+  --ahead.num_ranges;
+}
 
 template <class Query>
 struct Rows {
@@ -63,19 +55,19 @@ struct Rows {
   float* state;  // [rows][partial_floats]
   int64_t state_stride;
   int head_dim, padded_dim;
-  Ahead* ahead;
+  KvAhead* ahead;
 };
 
 template <class E, int R, int P>
 SL_INLINE void score_groups(const typename E::Query* q, int q_stride, int head_dim, const typename E::T* const* k,
-                            float* scores, Ahead& ahead) {
+                            float* scores, KvAhead& ahead) {
   V acc[R][P];
   for (int r = 0; r < R; ++r) {
     for (int p = 0; p < P; ++p) acc[r][p] = zero();
   }
   if constexpr (E::kPaired) {
     for (int d = 0; d < head_dim / 2; ++d) {
-      ahead.fetch(P * kLanes * 2 * int(sizeof(typename E::T)));
+      fetch(ahead, P * kLanes * 2 * int64_t(sizeof(typename E::T)));
       Pairs key[P];
       for (int p = 0; p < P; ++p) key[p] = load_pairs(reinterpret_cast<const uint32_t*>(k[p]) + d * kLanes);
       for (int r = 0; r < R; ++r) {
@@ -85,7 +77,7 @@ SL_INLINE void score_groups(const typename E::Query* q, int q_stride, int head_d
     }
   } else {
     for (int d = 0; d < head_dim; ++d) {
-      ahead.fetch(P * kLanes * int(sizeof(typename E::T)));
+      fetch(ahead, P * kLanes * int64_t(sizeof(typename E::T)));
       V key[P];
       for (int p = 0; p < P; ++p) key[p] = E::load(k[p] + d * kLanes);
       for (int r = 0; r < R; ++r) {
@@ -115,7 +107,7 @@ SL_INLINE void weigh(const Tile<E>& tile, int from, int to, const float* weights
     if constexpr (E::kPaired) {
       const uint32_t* v = reinterpret_cast<const uint32_t*>(tile.v[g]) + (first / 2 - g * kLanes / 2) * rows.padded_dim;
       for (int j = first / 2; 2 * j < last; ++j, v += rows.padded_dim) {
-        rows.ahead->fetch(D * kLanes * 2 * int(sizeof(typename E::T)));
+        fetch(*rows.ahead, D * kLanes * 2 * int64_t(sizeof(typename E::T)));
         // The half of a pair that no row sees may be another sequence's leavings, even NaN.
         const uint32_t seen = (2 * j < from ? 0u : 0x0000ffffu) | (2 * j + 1 < to ? 0xffff0000u : 0u);
         Pairs value[D];
@@ -132,7 +124,7 @@ SL_INLINE void weigh(const Tile<E>& tile, int from, int to, const float* weights
     } else {
       const typename E::T* v = tile.v[g] + (first - g * kLanes) * rows.padded_dim + offset;
       for (int j = first; j < last; ++j, v += rows.padded_dim) {
-        rows.ahead->fetch(D * kLanes * int(sizeof(typename E::T)));
+        fetch(*rows.ahead, D * kLanes * int64_t(sizeof(typename E::T)));
         V value[D];
         for (int d = 0; d < D; ++d) value[d] = E::load(v + d * kLanes);
         for (int r = 0; r < R; ++r) {
@@ -159,12 +151,10 @@ void advance(const Tile<E>& tile, const int* begin, const int* end, int from, in
   const int first_group = from / kLanes, last_group = (to + kLanes - 1) / kLanes;
   int g = first_group;
   for (; g + kGroups <= last_group; g += kGroups) {
-    score_groups<E, R, kGroups>(q, rows.q_stride, rows.head_dim, tile.k + g, scores + g * kLanes,
-                                 *rows.ahead);
+    score_groups<E, R, kGroups>(q, rows.q_stride, rows.head_dim, tile.k + g, scores + g * kLanes, *rows.ahead);
   }
   for (; g < last_group; ++g) {
-    score_groups<E, R, 1>(q, rows.q_stride, rows.head_dim, tile.k + g, scores + g * kLanes,
-                                 *rows.ahead);
+    score_groups<E, R, 1>(q, rows.q_stride, rows.head_dim, tile.k + g, scores + g * kLanes, *rows.ahead);
   }
   float decay[R];
   for (int r = 0; r < R; ++r) {
@@ -391,7 +381,7 @@ void attend_typed(const AttendArgs& a) {
       }
     }
   }
-  Ahead ahead(a.ahead, a.num_ahead);
+  KvAhead ahead = {a.ahead, a.num_ahead, 0};
   Rows<Query> rows{q, q_stride, a.segment >= 0 ? a.partials : total, stride, hd, pd, &ahead};
   clear_state(rows.state, stride, num_rows);
   if (a.segment >= 0) return attend_segment<E>(a, a.segment, rows, scores, joined);

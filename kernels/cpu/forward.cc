@@ -37,6 +37,7 @@ Forward::Scratch::Scratch(const sl_model& model, int64_t act_bytes)
       acts(kAlone * act_bytes),
       sampler(*model.kernels, model.vocab_size) {
   const size_t entries = static_cast<size_t>(kChunkTokens) * static_cast<size_t>(model.experts_per_token);
+  ahead.reserve(kMostAhead);
   expert_begin.resize(static_cast<size_t>(model.num_experts) + 1);
   entry_tokens.resize(entries);
   entry_of.resize(entries);
@@ -228,26 +229,37 @@ void Forward::store(const Chunk& chunk, int32_t index, int32_t token, int32_t kv
                            k + model_.kv_size());
 }
 
+// The keys and values of an item, if it is short of arithmetic: those of a lone token.
+void Forward::list_ahead(const AttendPlan& plan, int32_t index, int64_t item_index,
+                         std::vector<KvRange>* ranges) const {
+  ranges->clear();
+  if (item_index < 0) return;
+  const AttendItem& item = plan.items[static_cast<size_t>(item_index / model_.num_kv_heads)];
+  if (item.count > 1) return;
+  const int32_t kv_head = static_cast<int32_t>(item_index % model_.num_kv_heads);
+  const int32_t position = plan.positions[static_cast<size_t>(item.first)];
+  const int32_t window = model_.layers[static_cast<size_t>(index)].window;
+  int32_t begin = window > 0 ? std::max(0, position - window + 1) : 0, end = position + 1;
+  if (item.segment >= 0) {
+    begin = std::max(begin, item.segment * kSegment);
+    end = std::min(end, (item.segment + 1) * kSegment);
+  }
+  const KvLayout& l = cache_.layout();
+  for (int32_t at = begin / block_size_ * block_size_; at < end && ranges->size() + 3 <= kMostAhead;
+       at += block_size_) {
+    const uint8_t* data = cache_.head(index, step_->table(item.seq)[at / block_size_], kv_head);
+    const int64_t tokens = std::min(block_size_, end - at), groups = (tokens + l.group - 1) / l.group;
+    ranges->push_back({data, groups * l.group * l.head_dim * l.value_bytes});
+    ranges->push_back({data + l.v_offset, tokens * l.padded_dim * l.value_bytes});
+    if (l.scale_offset < l.head_bytes) ranges->push_back({data + l.scale_offset, l.head_bytes - l.scale_offset});
+  }
+}
+
 void Forward::attend(Member& member, const Chunk& chunk, const AttendPlan& plan, int32_t index, bool rotated) {
   const Layer& layer = model_.layers[static_cast<size_t>(index)];
   const int32_t kv_heads = model_.num_kv_heads, group = model_.num_heads / kv_heads, dim = model_.head_dim;
   const int64_t stride = partial_floats(dim);
   Scratch& own = scratch(member);
-  const auto add_ranges = [&](int64_t i) {
-    const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
-    own.ahead.clear();
-    if (item.count > 1) return;
-    const KvLayout& l = cache_.layout();
-    const int32_t position = plan.positions[static_cast<size_t>(item.first)];
-    const int32_t begin = std::max({0, item.segment * kSegment, layer.window > 0 ? position - layer.window + 1 : 0});
-    const int32_t end = item.segment < 0 ? position + 1 : std::min(position + 1, (item.segment + 1) * kSegment);
-    for (int32_t at = begin / block_size_ * block_size_; at < end && own.ahead.size() < 64; at += block_size_) {
-      const uint8_t* block = cache_.head(index, step_->table(item.seq)[at / block_size_], static_cast<int32_t>(i % kv_heads));
-      const int64_t count = std::min(block_size_, end - at);
-      own.ahead.push_back({block, (count + 15) / 16 * 16 * l.head_dim * l.value_bytes});
-      own.ahead.push_back({block + l.v_offset, count * l.padded_dim * l.value_bytes});
-    }
-  };
   const auto attend_item = [&](int64_t i) {
     const AttendItem& item = plan.items[static_cast<size_t>(i / kv_heads)];
     const int32_t kv_head = static_cast<int32_t>(i % kv_heads);
@@ -280,8 +292,7 @@ void Forward::attend(Member& member, const Chunk& chunk, const AttendPlan& plan,
         store(chunk, index, token, kv_head);
       }
     }
-    own.ahead.clear();
-    if (i > 0) add_ranges(i - 1);
+    list_ahead(plan, index, i - 1, &own.ahead);
     args.ahead = own.ahead.data();
     args.num_ahead = static_cast<int32_t>(own.ahead.size());
     model_.kernels->attend(args);

@@ -42,12 +42,14 @@ class Forward {
     std::vector<int32_t> expert_begin;  // [num_experts + 1] first entry of each expert
     std::vector<int32_t> entry_tokens;  // [tokens * experts_per_token] by expert
     std::vector<int32_t> entry_of;      // [tokens][experts_per_token] place of a choice in entry_tokens
-    std::vector<KvRange> ahead;
+    std::vector<KvRange> ahead;         // up to kMostAhead parts of the cache
     Sampler sampler;
     uint64_t cpu_ns = 0;  // spent in the step
   };
   // With so few tokens every member prepares all activations for itself, which is cheaper than a barrier.
   static constexpr int32_t kAlone = 2;
+  // Parts of the cache that an attention item fetches for the next one: a segment in blocks of 16 tokens.
+  static constexpr size_t kMostAhead = 48;
 
   // forward.cc
   void run_member(Member& member);
@@ -57,6 +59,7 @@ class Forward {
   void rotate(int32_t token, float* heads, int32_t count, const Buffer<float>& norm);
   void store(const Chunk& chunk, int32_t index, int32_t token, int32_t kv_head);
   void attend(Member& member, const Chunk& chunk, const AttendPlan& plan, int32_t index, bool rotated);
+  void list_ahead(const AttendPlan& plan, int32_t index, int64_t item_index, std::vector<KvRange>* ranges) const;
   const float* attention_row(const AttendPlan& plan, int32_t query, Scratch& scratch);
   void mark(const Member& member, int stage, int64_t bytes = 0, int64_t ops = 0);
   void mark(const Member& member, int stage, const Linear& linear, int64_t tokens);

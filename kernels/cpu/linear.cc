@@ -27,8 +27,9 @@ struct Panel {
   const uint8_t* data;
   MultiplyPanel multiply;
   Encoding encoding;
-  int32_t row;   // first output row
-  int32_t rows;  // 1..16
+  int32_t row;    // first output row
+  int32_t rows;   // 1..16
+  int64_t bytes;  // of data
 };
 
 Encoding choose_encoding(const TensorView& part, int32_t weight_format) {
@@ -131,6 +132,10 @@ class PanelLinear final : public Linear {
     LargestTarget largest;
     int64_t num_largest;
   };
+  // Of a product among those of a tile: how many units the tile has, and which of its blocks of tokens this is.
+  struct Place {
+    int64_t units, block, blocks;
+  };
   struct Tokens {
     const uint8_t* acts;
     const int32_t* rows;  // null: 0, 1, 2 ...
@@ -150,18 +155,19 @@ class PanelLinear final : public Linear {
       parts_.push_back({gated_ ? 0 : row, int64_t(panels_.size())});
       for (int64_t r = 0; r < part.rows; r += kPanelRows) {
         const int64_t rows = std::min<int64_t>(kPanelRows, part.rows - r);
-        panels_.push_back({nullptr, multiply, encoding, int32_t((gated_ ? 0 : row) + r), int32_t(rows)});
+        panels_.push_back({nullptr, multiply, encoding, int32_t((gated_ ? 0 : row) + r), int32_t(rows),
+                           panel_bytes(encoding, cols_)});
       }
       row += part.rows;
     }
     rows_ = gated_ ? spec.parts[0].rows : row;
     units_ = int64_t(panels_.size()) / (gated_ ? 2 : 1);
-    for (const Panel& panel : panels_) weight_bytes_ += panel_bytes(panel.encoding, cols_);
+    for (const Panel& panel : panels_) weight_bytes_ += panel.bytes;
     weights_ = WeightBuffer(size_t(weight_bytes_));
     uint8_t* at = weights_.data();
     const auto place = [&](Panel& panel) {
       panel.data = at;
-      at += panel_bytes(panel.encoding, cols_);
+      at += panel.bytes;
     };
     for (int64_t i = 0; i < units_; ++i) {
       place(panels_[size_t(i)]);
@@ -199,10 +205,10 @@ class PanelLinear final : public Linear {
 
   void run_span(const Tokens& tokens, const Target& target, int64_t token, int64_t unit, int64_t unit_end) const {
     const int64_t token_end = std::min(tokens.count, token + kTokenSpan);
-    while (token < token_end) {
+    const int64_t blocks = (token_end - token + kTokenBlock - 1) / kTokenBlock;
+    for (int64_t b = 0; b < blocks; ++b) {
       // Even blocks: 17 tokens run as 9 and 8, not as 16 and 1.
-      const int64_t left = token_end - token, blocks = (left + kTokenBlock - 1) / kTokenBlock;
-      const int count = int((left + blocks - 1) / blocks);
+      const int count = int((token_end - token + blocks - b - 1) / (blocks - b));
       const uint8_t* acts[kTokenBlock];
       for (int i = 0; i < count; ++i) {
         const int64_t row = tokens.rows ? tokens.rows[token + i] : token + i;
@@ -212,12 +218,23 @@ class PanelLinear final : public Linear {
       block.num_largest = std::clamp<int64_t>(target.num_largest - token, 0, count);
       block.largest.largest += token * target.largest.stride;
       block.rows.y += std::max<int64_t>(token - target.num_largest, 0) * target.rows.stride;
-      for (int64_t i = unit; i < unit_end; ++i) run_unit(i, acts, count, block);
+      const Place place = {unit_end - unit, b, blocks};
+      for (int64_t i = unit; i < unit_end; ++i) run_unit(i, acts, count, place, block);
       token += count;
     }
   }
 
-  void run_unit(int64_t unit, const uint8_t* const* acts, int count, Target target) const {
+  // The panel as far on in the next range of units; of several blocks each fetches a part of it. One token is best left
+  // to the hardware's own prefetching.
+  Ahead ahead_of(const Panel& panel, int count, const Place& place) const {
+    if (count == 1) return {panel.data, 0};
+    const int64_t passes = place.blocks * ((cols_ + kAheadCols - 1) / kAheadCols),
+                  step = (panel.bytes + passes - 1) / passes;
+    const int64_t distance = place.units * panel.bytes * (gated_ ? 2 : 1);
+    return {panel.data + distance + panel.bytes * place.block / place.blocks, step};
+  }
+
+  void run_unit(int64_t unit, const uint8_t* const* acts, int count, const Place& place, Target target) const {
     alignas(64) float products[2][kTokenBlock * kPanelRows];
     const Panel& panel = panels_[size_t(unit)];
     const int whole = count - int(target.num_largest);  // tokens whose products are stored
@@ -226,10 +243,10 @@ class PanelLinear final : public Linear {
     rows.rows = panel.rows;
     if (rows.bias) rows.bias += panel.row;
     for (int i = 0; i < whole; ++i) __builtin_prefetch(rows.y + i * rows.stride, 1);
-    panel.multiply(panel.data, cols_, acts, count, products[0]);
+    panel.multiply(panel.data, cols_, acts, count, ahead_of(panel, count, place), products[0]);
     if (gated_) {
       const Panel& up = panels_[size_t(unit + units_)];
-      up.multiply(up.data, cols_, acts, count, products[1]);
+      up.multiply(up.data, cols_, acts, count, ahead_of(up, count, place), products[1]);
       return kernels_.store_gated(products[0], products[1], count, rows);
     }
     if (whole < count) {

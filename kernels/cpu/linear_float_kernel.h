@@ -52,12 +52,13 @@ static void multiply_float_tokens(const uint8_t* panel, int64_t cols, const uint
 }
 
 template <class Column, int kCount = kFloatTokens>
-static void multiply_float(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
+static void multiply_float(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead,
+                           float* out) {
   for (; count >= kCount; count -= kCount, acts += kCount, out += kCount * kPanelRows) {
     multiply_float_tokens<Column, kCount>(panel, cols, acts, out);
   }
   if constexpr (kCount > 1) {
-    if (count > 0) multiply_float<Column, kCount - 1>(panel, cols, acts, count, out);
+    if (count > 0) multiply_float<Column, kCount - 1>(panel, cols, acts, count, {}, out);
   }
 }
 

@@ -96,9 +96,11 @@ struct Pair {
   const uint8_t* data;
 };
 
-// How far ahead weights are fetched when several tokens slow the stream down, so that it looks idle to the hardware's
-// own prefetching; that is best left alone with one token.
-constexpr int kPrefetchBytes = 3072;
+static_assert(kGroup == kAheadCols);
+SL_INLINE void fetch(Ahead& ahead) {
+  for (int64_t line = 0; line < ahead.step; line += 64) __builtin_prefetch(ahead.data + line, 0, 2);
+  ahead.data += ahead.step;
+}
 
 // Activations of a token that are all smaller than this count as zero: their reciprocal would overflow.
 constexpr float kLeastAct = 1e-30f;

@@ -159,7 +159,7 @@ SL_INLINE void add_group(const uint8_t* lines, const GroupScales& w, const uint8
 
 // Eight rows after eight, for which the registers suffice; a panel's lines are in the nearest cache the second time.
 template <class Format, int kTokens>
-static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint8_t* const* acts, bool fetch,
+static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint8_t* const* acts, Ahead& ahead,
                             float* out) {
   const int64_t end = int64_t(sizeof(ActRow)) + num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
   for (int half = 0; half < 2; ++half) {
@@ -168,10 +168,8 @@ static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint
     for (int64_t at = sizeof(ActRow); at < end; block += Format::kBlockBytes) {
       for (int i = 0; i < Format::kBlockPairs; ++i) {
         const Pair pair = {block, block + Format::kHeaderBytes + i * Format::kPairBytes};
-        for (int line = 0; fetch && half == 0 && line < Format::kPairBytes; line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(pair.data + kPrefetchBytes + line), _MM_HINT_T0);
-        }
         for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
+          fetch(ahead);
           const GroupScales scales = load_scales<Format>(pair, g, half);
           add_group<Format, kTokens>(pair.data + g * Format::kCodeBytes + 32 * half, scales, acts, at, sum);
         }
@@ -187,22 +185,24 @@ static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint
 // Tokens at once: what the registers hold, and enough to pay for unpacking codes anew.
 constexpr int kMaxTokens = 4;
 
-// The first pass over a panel fetches what lies ahead of it; more passes would only repeat that.
 template <class Format, int kTokens = kMaxTokens>
-static void multiply_rest(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, bool fetch,
+static void multiply_rest(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead& ahead,
                           float* out) {
   for (; count >= kTokens; count -= kTokens, acts += kTokens, out += kTokens * kPanelRows) {
-    multiply_tokens<Format, kTokens>(panel, cols, acts, fetch, out);
-    fetch = false;
+    multiply_tokens<Format, kTokens>(panel, cols, acts, ahead, out);
   }
   if constexpr (kTokens > 1) {
-    if (count > 0) multiply_rest<Format, kTokens - 1>(panel, cols, acts, count, fetch, out);
+    if (count > 0) multiply_rest<Format, kTokens - 1>(panel, cols, acts, count, ahead, out);
   }
 }
 
 template <class Format>
-static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
-  multiply_rest<Format>(panel, cols, acts, count, count > 1, out);
+static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead ahead,
+                     float* out) {
+  // Of all passes over the columns each fetches a part.
+  const int passes = 2 * ((count + kMaxTokens - 1) / kMaxTokens);
+  ahead.step = (ahead.step + passes - 1) / passes;
+  multiply_rest<Format>(panel, cols, acts, count, ahead, out);
 }
 
 SL_INLINE __m256 abs_max(__m256 a, __m256 b) {

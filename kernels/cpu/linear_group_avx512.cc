@@ -119,11 +119,8 @@ SL_INLINE void add_group(const __m512i (*codes)[2], const __m512* scale, const u
 
 // Adds group g of a pair to every token's sum.
 template <class Format, int kCount>
-SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, int64_t at, __m512* sum) {
-  for (int line = 0; kCount > 1 && line < Format::kPairBytes / 2; line += 64) {
-    const uint8_t* ahead = pair.data + g * (Format::kPairBytes / 2) + kPrefetchBytes + line;
-    _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
-  }
+SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, int64_t at, Ahead& ahead, __m512* sum) {
+  fetch(ahead);
   __m512i codes[4][2];
   load_codes<Format>(pair.data + g * Format::kCodeBytes, codes);
   __m512 scale[2];
@@ -145,9 +142,9 @@ SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, in
 }
 
 template <class Format, int kCount>
-SL_INLINE void add_pair_tokens(Pair pair, const uint8_t* const* acts, int64_t at, __m512* sum) {
-  add_group_tokens<Format, kCount>(pair, 0, acts, at, sum);
-  add_group_tokens<Format, kCount>(pair, 1, acts, at, sum);
+SL_INLINE void add_pair_tokens(Pair pair, const uint8_t* const* acts, int64_t at, Ahead& ahead, __m512* sum) {
+  add_group_tokens<Format, kCount>(pair, 0, acts, at, ahead, sum);
+  add_group_tokens<Format, kCount>(pair, 1, acts, at, ahead, sum);
   if constexpr (Format::kMin) {
     const __m512bh mins = load_mins<Format>(pair);
     asm volatile("" : : : "memory");
@@ -160,7 +157,7 @@ SL_INLINE void add_pair_tokens(Pair pair, const uint8_t* const* acts, int64_t at
 }
 
 template <class Format, int kCount>
-static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, float* out) {
+static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, Ahead ahead, float* out) {
   __m512 sum[kCount];
 #pragma GCC unroll 16
   for (int i = 0; i < kCount; ++i) sum[i] = _mm512_setzero_ps();
@@ -168,7 +165,8 @@ static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* c
   for (int64_t at = sizeof(ActRow); at < end; panel += Format::kBlockBytes) {
 #pragma GCC unroll 1
     for (int i = 0; i < Format::kBlockPairs; ++i, at += 2 * sizeof(ActGroup)) {
-      add_pair_tokens<Format, kCount>({panel, panel + Format::kHeaderBytes + i * Format::kPairBytes}, acts, at, sum);
+      add_pair_tokens<Format, kCount>({panel, panel + Format::kHeaderBytes + i * Format::kPairBytes}, acts, at, ahead,
+                                      sum);
     }
   }
 #pragma GCC unroll 16
@@ -179,9 +177,10 @@ static void multiply_tokens(const uint8_t* panel, int64_t cols, const uint8_t* c
 }
 
 template <class Format, int kCount = kTokenBlock>
-static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
-  if (count == kCount) return multiply_tokens<Format, kCount>(panel, cols, acts, out);
-  if constexpr (kCount > 1) multiply<Format, kCount - 1>(panel, cols, acts, count, out);
+static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead ahead,
+                     float* out) {
+  if (count == kCount) return multiply_tokens<Format, kCount>(panel, cols, acts, ahead, out);
+  if constexpr (kCount > 1) multiply<Format, kCount - 1>(panel, cols, acts, count, ahead, out);
 }
 
 // Reduces four vectors at once: every lane of quarter i becomes the reduction of x[i].

@@ -144,12 +144,12 @@ static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint
 }
 
 template <class Format, int kTokens = kMaxTokens>
-static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
+static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead, float* out) {
   for (; count >= kTokens; count -= kTokens, acts += kTokens, out += kTokens * kPanelRows) {
     multiply_tokens<Format, kTokens>(panel, cols, acts, out);
   }
   if constexpr (kTokens > 1) {
-    if (count > 0) multiply<Format, kTokens - 1>(panel, cols, acts, count, out);
+    if (count > 0) multiply<Format, kTokens - 1>(panel, cols, acts, count, {}, out);
   }
 }
 

@@ -49,7 +49,7 @@ void multiply_token(const uint8_t* panel, int64_t cols, const uint8_t* acts, flo
 }
 
 template <class Format>
-void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out) {
+void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead, float* out) {
   for (int i = 0; i < count; ++i) multiply_token<Format>(panel, cols, acts[i], out + i * kPanelRows);
 }
 

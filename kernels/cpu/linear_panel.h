@@ -36,9 +36,19 @@ enum ActKind : int32_t {
 // Float products are summed in blocks of this many columns, which keeps the rounding error of long rows small.
 constexpr int64_t kSumBlock = 256;
 
+// What will be read next, to be fetched into the second-level cache while a panel is multiplied: `step` bytes from
+// `data` on with every kAheadCols columns. Spread out like this it keeps memory a little busy all the time; a burst
+// would wait for the few misses that a core can have in flight.
+constexpr int64_t kAheadCols = 32;
+struct Ahead {
+  const uint8_t* data;
+  int64_t step;
+};
+
 // out[i * 16 + r] = product of token i with row r of the panel, for count (1..kTokenBlock) tokens. The arithmetic for a
 // token is the same whatever count is.
-using MultiplyPanel = void (*)(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, float* out);
+using MultiplyPanel = void (*)(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead ahead,
+                               float* out);
 
 // Where a block of products goes: `rows` (1..16) columns of y at y + i * stride.
 struct PanelTarget {

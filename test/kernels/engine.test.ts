@@ -117,6 +117,36 @@ describe("sampling in the step", () => {
   });
 });
 
+test(`a row's token is the same whether or not its logits are asked for (seed ${seed})`, () => {
+  const kinds = [
+    GREEDY,
+    { ...GREEDY, minTokens: 2, stopIds: [0, 1, 2, 3, 4, 5, 6, 7] },
+    { ...GREEDY, repetitionPenalty: 1.5 },
+    sampled(),
+  ];
+  const slots = Array.from({ length: CONFIG.maxNumSeqs }, (_, slot) => slot);
+  for (let round = 0; round < 8; round++) {
+    const prompts = slots.map(() => randomIds(integer(1, 9, random)));
+    const params = slots.map(() => kinds[integer(0, kinds.length - 1, random)]!);
+    const drafts = slots.map(() => randomIds(integer(0, 3, random)));
+    const tops = slots.map(() => (random() < 0.3 ? 2 : -1));
+    const run = (returnLogits: boolean): number[] => {
+      for (const slot of slots) engine.setSlot(slot, params[slot]!);
+      const steps = [0, 1, 2, 3].map((i) =>
+        slots.map((slot): SequenceStep => {
+          const prompt = prompts[slot]!;
+          const step = i === 0 ? decode(slot, 0, prompt) : decode(slot, prompt.length + i - 1);
+          if (i < 3) return { ...step, rows: [{ ...step.rows[0]!, top: tops[slot]! }] };
+          const rows = [...drafts[slot]!, -1].map((draft, token) => ({ token, slot, draft, top: tops[slot]! }));
+          return { ...step, ids: [-1 - slot, ...drafts[slot]!], rows };
+        }),
+      );
+      return steps.flatMap((step) => [...runStep(engine, step, { returnLogits }).tokens]);
+    };
+    expect(run(false)).toEqual(run(true));
+  }
+});
+
 describe("drafts", () => {
   const prompt = randomIds(9);
   const params = sampled({ promptTokens: prompt });

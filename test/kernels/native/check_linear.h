@@ -4,6 +4,7 @@
 #include "check.h"
 #include "common/dequant.h"
 #include "cpu/linear.h"
+#include "cpu/linear_panel.h"
 #include "cpu/weight_buffer.h"
 
 namespace check {
@@ -97,6 +98,61 @@ inline void read_back(const LinearSpec& spec, const Linear& linear, const std::s
   }
 }
 
+// The largest of values[0 .. rows) and its row counted from `row`.
+inline Largest largest_of(const float* values, int rows, int32_t row) {
+  Largest out = {-INFINITY, -1};
+  for (int r = 0; r < rows; ++r) {
+    if (values[r] > out.value || (out.row < 0 && values[r] == out.value)) out = {values[r], row + r};
+  }
+  return out;
+}
+
+// Some tokens' largest products and the others' products against all products, plain[tokens][stride].
+inline void largest_and_others(const LinearSpec& spec, const Linear& linear, Team& team, const uint8_t* acts,
+                               int64_t tokens, const float* plain, int64_t stride, const std::string& what) {
+  const int64_t num_largest = integer(0, static_cast<int>(tokens)), rows = linear.rows(), blocks = linear.blocks();
+  const int64_t largest_stride = blocks + integer(0, 3);
+  std::vector<Largest> largest(static_cast<size_t>(num_largest * largest_stride));
+  std::vector<float> others(static_cast<size_t>((tokens - num_largest) * rows));
+  team.run([&](Member& member) {
+    linear.run_largest(member, acts, tokens, num_largest, largest.data(), largest_stride, others.data(), rows);
+  });
+  bool same = true;
+  for (int64_t t = 0; t < num_largest; ++t) {
+    const Largest* at = &largest[static_cast<size_t>(t * largest_stride)];
+    int32_t first = 0;
+    for (const TensorView& part : spec.parts) {
+      for (int32_t row = 0; row < part.rows; row += 16, ++at) {
+        const int count = std::min(16, static_cast<int>(part.rows) - row);
+        const Largest expected = largest_of(plain + t * stride + first + row, count, first + row);
+        same = same && at->value == expected.value && at->row == expected.row;
+      }
+      first += static_cast<int32_t>(part.rows);
+    }
+    same = same && at == &largest[static_cast<size_t>(t * largest_stride)] + blocks;
+  }
+  for (int64_t t = num_largest; t < tokens; ++t) {
+    same = same && std::equal(plain + t * stride, plain + t * stride + rows, &others[size_t((t - num_largest) * rows)]);
+  }
+  expect(same, what + ": largest of some tokens, products of the others");
+}
+
+// With ties, infinities and NaN, and rows that are not there.
+inline void stored_largest(int32_t isa) {
+  alignas(64) float products[kTokenBlock * kPanelRows];
+  for (int round = 0; round < 200; ++round) {
+    const int count = integer(1, kTokenBlock), rows = integer(1, kPanelRows), kinds = integer(1, 6);
+    const float values[] = {NAN, -INFINITY, 1, 2, normal(), INFINITY};
+    for (float& x : products) x = values[integer(0, kinds - 1)];
+    std::vector<Largest> out(static_cast<size_t>(2 * count));
+    panel_kernels(isa).store_largest(products, count, {out.data(), 2, 48, rows});
+    for (int i = 0; i < count; ++i) {
+      const Largest expected = largest_of(products + i * kPanelRows, rows, 48), got = out[static_cast<size_t>(2 * i)];
+      expect(got.value == expected.value && got.row == expected.row, "store_largest isa " + std::to_string(isa));
+    }
+  }
+}
+
 inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up, int32_t weight_format) {
   const int64_t cols = 256 * integer(1, 2), heads = 2;
   LinearSpec spec;
@@ -149,6 +205,7 @@ inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up
     }
   }
   expect(same, what + ": bias and residual");
+  if (!gate_up) largest_and_others(spec, *linear, team, acts.data(), tokens, plain.data(), stride, what);
   const bool rounded = weight_format == SL_WEIGHTS_BF16 || weight_format == SL_WEIGHTS_INT8;
   expect_close(dense.data(), exact, rounded || !floats ? 0.03 : 1e-5, what);
   for (size_t i = 0; i < chosen.size(); ++i) {
@@ -160,6 +217,7 @@ inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up
 
 inline void linears() {
   for (const int32_t isa : isas()) {
+    stored_largest(isa);
     for (int32_t dtype = SL_F32; dtype <= SL_Q6_K; ++dtype) {
       if (dtype == SL_F16) continue;  // random bytes are no sensible binary16
       for (const bool gated : {false, true}) {
