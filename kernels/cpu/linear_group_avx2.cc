@@ -96,9 +96,6 @@ SL_INLINE void dot_nibbles(const uint8_t* lines, const ActGroup* const* a, __m25
       }
     }
   }
-  for (int i = 0; i < kTokens; ++i) {
-    for (int k = 0; k < 2; ++k) dot[i][k] = _mm256_madd_epi16(dot[i][k], _mm256_set1_epi16(1));
-  }
 }
 
 template <int kTokens>
@@ -147,7 +144,9 @@ SL_INLINE void add_group(const uint8_t* lines, const GroupScales& w, const uint8
       total = _mm256_fmadd_ps(second, w.scale[1], _mm256_fmadd_ps(first, w.scale[0], total));
     } else {
       // Of 4-bit codes without their zero, 16 * 15 * 127 fits in 16 bits, too.
-      const __m256i both = _mm256_madd_epi16(_mm256_packs_epi32(dot[i][0], dot[i][1]), broadcast(a[i]->weights));
+      const __m256i packed = Format::kBits == 4 ? _mm256_hadd_epi16(dot[i][0], dot[i][1])
+                                                : _mm256_packs_epi32(dot[i][0], dot[i][1]);
+      const __m256i both = _mm256_madd_epi16(packed, broadcast(a[i]->weights));
       total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(both), w.scale[0], total);
     }
     if constexpr (Format::kMin || Format::kBits == 4) {
