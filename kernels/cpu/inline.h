@@ -3,3 +3,5 @@
 #pragma once
 
 #define SL_INLINE static inline __attribute__((always_inline))
+// Members of classes that are local to a file.
+#define SL_MEMBER inline __attribute__((always_inline))

@@ -78,63 +78,139 @@ SL_INLINE GroupScales load_scales(Pair pair, int g, int half) {
   return out;
 }
 
-// Codes by the first and the second rows of every four, times a few tokens. The sums advance in step: the schedulers of
-// Zen hold few instructions, and one chain after the other would wait for its own latencies. The asm keeps the compiler
-// from turning the chains into trees, for which there are not enough registers.
-template <int kTokens>
-SL_INLINE void dot_nibbles(const uint8_t* lines, const ActGroup* const* a, __m256i (*dot)[2]) {
-  for (int j = 0; j < 4; ++j) {
-    const __m256i both = load_line(lines + 64 * j);
-    const __m256i low = _mm256_set1_epi8(15);
-    const __m256i code[2] = {_mm256_and_si256(both, low), _mm256_and_si256(_mm256_srli_epi16(both, 4), low)};
-    for (int i = 0; i < kTokens; ++i) {
-      const __m256i act = broadcast_halves(a[i]->q + 8 * j);
-      for (int k = 0; k < 2; ++k) {
-        const __m256i product = _mm256_maddubs_epi16(code[k], act);
-        dot[i][k] = j == 0 ? product : _mm256_add_epi16(dot[i][k], product);
-        asm("" : "+x"(dot[i][k]));
-      }
-    }
-  }
+// What is added to a sum of products of 8-bit codes.
+template <class Format>
+SL_INLINE __m256i rounding() {
+  return Format::kHalves ? _mm256_setzero_si256() : _mm256_set1_epi32(kRound);
 }
 
-template <int kTokens>
-SL_INLINE void dot_bytes(const uint8_t* lines, const ActGroup* const* a, __m256i start, __m256i (*dot)[2]) {
-  for (int i = 0; i < kTokens; ++i) dot[i][0] = dot[i][1] = start;
-  for (int j = 0; j < 4; ++j) {
-    __m256i code[2], magnitude[2];
+// The unsigned operands of eight rows by a group: load(j) makes `code`, by the first and the second rows of every four,
+// act() what to multiply them with and start() the sums to begin with. From a panel's lines:
+template <class Format>
+struct PackedCodes {
+  const uint8_t* lines;
+  __m256i code[2];
+  __m256i signed_code[2];
+
+  SL_MEMBER void load(int j) {
+    if constexpr (Format::kBits == 4) {
+      const __m256i both = load_line(lines + 64 * j), low = _mm256_set1_epi8(15);
+      code[0] = _mm256_and_si256(both, low);
+      code[1] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+      return;
+    }
     for (int k = 0; k < 2; ++k) {
-      code[k] = _mm256_xor_si256(load_line(lines + 64 * (2 * j + k)), _mm256_set1_epi8(-128));
-      magnitude[k] = _mm256_abs_epi8(code[k]);
+      signed_code[k] = _mm256_xor_si256(load_line(lines + 64 * (2 * j + k)), _mm256_set1_epi8(-128));
+      code[k] = _mm256_abs_epi8(signed_code[k]);
     }
+  }
+  SL_MEMBER __m256i act(__m256i act, int k) const {
+    return Format::kBits == 4 ? act : _mm256_sign_epi8(act, signed_code[k]);
+  }
+  SL_MEMBER __m256i start(int) const { return rounding<Format>(); }
+};
+
+// Eight rows by some groups, unpacked once for many tokens. vpsignb takes a multiplier's place, so the signs of 8-bit
+// codes are masks: an activation whose bits are all flipped is its negative less one, which `start` makes up for.
+constexpr int kUnpackedGroups = 16;
+template <class Format>
+struct Unpacked {
+  static constexpr int kSigned = Format::kBits == 8 ? kUnpackedGroups : 0;
+  __m256i code[kUnpackedGroups][4][2];
+  __m256i sign[kSigned + 1][4][2];
+  __m256i start[kSigned + 1][2];
+  GroupScales scales[kUnpackedGroups];
+};
+
+template <class Format>
+struct UnpackedCodes {
+  const Unpacked<Format>& from;
+  int group;
+  __m256i code[2];
+  __m256i sign[2];
+
+  SL_MEMBER void load(int j) {
+    for (int k = 0; k < 2; ++k) {
+      code[k] = from.code[group][j][k];
+      if constexpr (Format::kBits == 8) sign[k] = from.sign[group][j][k];
+    }
+  }
+  SL_MEMBER __m256i act(__m256i act, int k) const {
+    return Format::kBits == 4 ? act : _mm256_xor_si256(act, sign[k]);
+  }
+  SL_MEMBER __m256i start(int k) const {
+    return Format::kBits == 4 ? _mm256_setzero_si256() : from.start[group][k];
+  }
+};
+
+template <class Format>
+SL_INLINE Pair pair_of(const uint8_t* panel, int64_t pair) {
+  const uint8_t* block = panel + pair / Format::kBlockPairs * Format::kBlockBytes;
+  return {block, block + Format::kHeaderBytes + pair % Format::kBlockPairs * Format::kPairBytes};
+}
+
+// Groups first, first + 1 .. of one half of a panel's rows.
+template <class Format>
+static void unpack(const uint8_t* panel, int64_t first, int count, int half, Unpacked<Format>* out) {
+  for (int i = 0; i < count; ++i) {
+    const int g = int((first + i) % 2);
+    const Pair pair = pair_of<Format>(panel, (first + i) / 2);
+    out->scales[i] = load_scales<Format>(pair, g, half);
+    PackedCodes<Format> codes;
+    codes.lines = pair.data + g * Format::kCodeBytes + 32 * half;
+    __m256i negative[2] = {};  // sums of the magnitudes of negative codes
+    for (int j = 0; j < 4; ++j) {
+      codes.load(j);
+      for (int k = 0; k < 2; ++k) {
+        out->code[i][j][k] = codes.code[k];
+        if constexpr (Format::kBits == 8) {
+          const __m256i sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), codes.signed_code[k]);
+          const __m256i pairs = _mm256_maddubs_epi16(_mm256_and_si256(codes.code[k], sign), _mm256_set1_epi8(1));
+          negative[k] = _mm256_add_epi16(negative[k], pairs);
+          out->sign[i][j][k] = sign;
+        }
+      }
+    }
+    for (int k = 0; Format::kBits == 8 && k < 2; ++k) {
+      const __m256i sums = _mm256_madd_epi16(negative[k], _mm256_set1_epi16(1));
+      out->start[i][k] = _mm256_add_epi32(sums, rounding<Format>());
+    }
+  }
+}
+
+// Products with a few tokens. The sums advance in step: the schedulers of Zen hold few instructions, and one chain after
+// the other would wait for its own latencies. The asm keeps the compiler from turning the chains into trees, for which
+// there are not enough registers.
+template <class Format, int kTokens, class Codes>
+SL_INLINE void dot_group(Codes codes, const ActGroup* const* a, __m256i (*dot)[2]) {
+  for (int i = 0; i < kTokens; ++i) {
+    for (int k = 0; k < 2; ++k) dot[i][k] = codes.start(k);
+  }
+  for (int j = 0; j < 4; ++j) {
+    codes.load(j);
     for (int i = 0; i < kTokens; ++i) {
       const __m256i act = broadcast_halves(a[i]->q + 8 * j);
       for (int k = 0; k < 2; ++k) {
-        const __m256i product = _mm256_maddubs_epi16(magnitude[k], _mm256_sign_epi8(act, code[k]));
-        dot[i][k] = _mm256_add_epi32(dot[i][k], _mm256_madd_epi16(product, _mm256_set1_epi16(1)));
+        const __m256i product = _mm256_maddubs_epi16(codes.code[k], codes.act(act, k));
+        if constexpr (Format::kBits == 4) {
+          dot[i][k] = j == 0 ? product : _mm256_add_epi16(dot[i][k], product);
+        } else {
+          dot[i][k] = _mm256_add_epi32(dot[i][k], _mm256_madd_epi16(product, _mm256_set1_epi16(1)));
+        }
         asm("" : "+x"(dot[i][k]));
       }
     }
   }
 }
 
-// A group by eight rows added to the sums of a few tokens.
-template <class Format, int kTokens>
-SL_INLINE void add_group(const uint8_t* lines, const GroupScales& w, const uint8_t* const* acts, int64_t at,
+// A group by eight rows added to the sums of a few tokens, whose groups are at acts[i] + at.
+template <class Format, int kTokens, class Codes>
+SL_INLINE void add_group(const Codes& codes, const GroupScales& w, const uint8_t* const* acts, int64_t at,
                          __m256* sums) {
   const ActGroup* a[kTokens];
   for (int i = 0; i < kTokens; ++i) a[i] = reinterpret_cast<const ActGroup*>(acts[i] + at);
   __m256i dot[kTokens][2];
-  if constexpr (Format::kBits == 4) {
-    dot_nibbles<kTokens>(lines, a, dot);
-  } else if constexpr (Format::kHalves) {
-    dot_bytes<kTokens>(lines, a, _mm256_setzero_si256(), dot);
-  } else {
-    dot_bytes<kTokens>(lines, a, _mm256_set1_epi32(kRound), dot);
-    for (auto& token : dot) {
-      for (__m256i& x : token) x = _mm256_srai_epi32(x, kDroppedBits);
-    }
-  }
+  dot_group<Format, kTokens>(codes, a, dot);
   for (int i = 0; i < kTokens; ++i) {
     __m256 total = sums[i];
     if constexpr (Format::kHalves) {
@@ -143,10 +219,14 @@ SL_INLINE void add_group(const uint8_t* lines, const GroupScales& w, const uint8
       const __m256 second = _mm256_mul_ps(_mm256_shuffle_ps(even, odd, 0xdd), _mm256_set1_ps(a[i]->scale[1]));
       total = _mm256_fmadd_ps(second, w.scale[1], _mm256_fmadd_ps(first, w.scale[0], total));
     } else {
-      // Of 4-bit codes without their zero, 16 * 15 * 127 fits in 16 bits, too.
-      const __m256i packed = Format::kBits == 4 ? _mm256_hadd_epi16(dot[i][0], dot[i][1])
-                                                : _mm256_packs_epi32(dot[i][0], dot[i][1]);
-      const __m256i both = _mm256_madd_epi16(packed, broadcast(a[i]->weights));
+      __m256i halves;
+      if constexpr (Format::kBits == 4) {
+        halves = _mm256_hadd_epi16(dot[i][0], dot[i][1]);  // 16 * 15 * 127 fits
+      } else {
+        halves = _mm256_packs_epi32(_mm256_srai_epi32(dot[i][0], kDroppedBits),
+                                    _mm256_srai_epi32(dot[i][1], kDroppedBits));
+      }
+      const __m256i both = _mm256_madd_epi16(halves, broadcast(a[i]->weights));
       total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(both), w.scale[0], total);
     }
     if constexpr (Format::kMin || Format::kBits == 4) {
@@ -156,52 +236,88 @@ SL_INLINE void add_group(const uint8_t* lines, const GroupScales& w, const uint8
   }
 }
 
-// Eight rows after eight, for which the registers suffice; a panel's lines are in the nearest cache the second time.
+SL_INLINE void store_scaled(__m256 sum, const uint8_t* act, float* out) {
+  _mm256_store_ps(out, _mm256_mul_ps(sum, _mm256_set1_ps(reinterpret_cast<const ActRow*>(act)->unit)));
+}
+
+// Few tokens: eight rows after eight, for which the registers suffice; a panel's lines are in the nearest cache the
+// second time.
 template <class Format, int kTokens>
-static void multiply_tokens(const uint8_t* first_block, int64_t cols, const uint8_t* const* acts, Ahead& ahead,
-                            float* out) {
-  const int64_t end = int64_t(sizeof(ActRow)) + num_pairs(cols) * 2 * int64_t(sizeof(ActGroup));
+static void multiply_packed(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, Ahead ahead, float* out) {
   for (int half = 0; half < 2; ++half) {
     __m256 sum[kTokens] = {};
-    const uint8_t* block = first_block;
-    for (int64_t at = sizeof(ActRow); at < end; block += Format::kBlockBytes) {
-      for (int i = 0; i < Format::kBlockPairs; ++i) {
-        const Pair pair = {block, block + Format::kHeaderBytes + i * Format::kPairBytes};
-        for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
-          fetch(ahead);
-          const GroupScales scales = load_scales<Format>(pair, g, half);
-          add_group<Format, kTokens>(pair.data + g * Format::kCodeBytes + 32 * half, scales, acts, at, sum);
-        }
+    int64_t at = sizeof(ActRow);
+    for (int64_t p = 0; p < num_pairs(cols); ++p) {
+      const Pair pair = pair_of<Format>(panel, p);
+      for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
+        fetch(ahead);
+        PackedCodes<Format> codes;
+        codes.lines = pair.data + g * Format::kCodeBytes + 32 * half;
+        add_group<Format, kTokens>(codes, load_scales<Format>(pair, g, half), acts, at, sum);
       }
     }
-    for (int i = 0; i < kTokens; ++i) {
-      const __m256 unit = _mm256_set1_ps(reinterpret_cast<const ActRow*>(acts[i])->unit);
-      _mm256_store_ps(out + i * kPanelRows + kHalfRows * half, _mm256_mul_ps(sum[i], unit));
-    }
+    for (int i = 0; i < kTokens; ++i) store_scaled(sum[i], acts[i], out + i * kPanelRows + kHalfRows * half);
   }
 }
 
-// Tokens at once: what the registers hold, and enough to pay for unpacking codes anew.
-constexpr int kMaxTokens = 4;
+// Adds `count` unpacked groups to the sums of a few tokens, in out.
+template <class Format, int kTokens>
+static void add_unpacked(const Unpacked<Format>& from, int count, const uint8_t* const* acts, int64_t at, Ahead& ahead,
+                         float* out) {
+  __m256 sum[kTokens];
+  for (int i = 0; i < kTokens; ++i) sum[i] = _mm256_load_ps(out + i * kPanelRows);
+  for (int g = 0; g < count; ++g, at += sizeof(ActGroup)) {
+    fetch(ahead);
+    add_group<Format, kTokens>(UnpackedCodes<Format>{from, g, {}, {}}, from.scales[g], acts, at, sum);
+  }
+  for (int i = 0; i < kTokens; ++i) _mm256_store_ps(out + i * kPanelRows, sum[i]);
+}
+
+constexpr int kMaxTokens = 4;  // whose sums the registers hold
 
 template <class Format, int kTokens = kMaxTokens>
-static void multiply_rest(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead& ahead,
-                          float* out) {
+static void add_unpacked_tokens(const Unpacked<Format>& from, int groups, const uint8_t* const* acts, int count,
+                                int64_t at, Ahead& ahead, float* out) {
   for (; count >= kTokens; count -= kTokens, acts += kTokens, out += kTokens * kPanelRows) {
-    multiply_tokens<Format, kTokens>(panel, cols, acts, ahead, out);
+    add_unpacked<Format, kTokens>(from, groups, acts, at, ahead, out);
   }
   if constexpr (kTokens > 1) {
-    if (count > 0) multiply_rest<Format, kTokens - 1>(panel, cols, acts, count, ahead, out);
+    if (count > 0) add_unpacked_tokens<Format, kTokens - 1>(from, groups, acts, count, at, ahead, out);
   }
 }
 
 template <class Format>
+static void multiply_unpacked(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead ahead,
+                              float* out) {
+  __builtin_memset(out, 0, sizeof(float) * size_t(count * kPanelRows));
+  const int64_t groups = 2 * num_pairs(cols);
+  for (int64_t first = 0; first < groups; first += kUnpackedGroups) {
+    const int here = int(groups - first < kUnpackedGroups ? groups - first : kUnpackedGroups);
+    for (int half = 0; half < 2; ++half) {
+      Unpacked<Format> unpacked;
+      unpack(panel, first, here, half, &unpacked);
+      const int64_t at = int64_t(sizeof(ActRow)) + first * int64_t(sizeof(ActGroup));
+      add_unpacked_tokens<Format>(unpacked, here, acts, count, at, ahead, out + kHalfRows * half);
+    }
+  }
+  for (int i = 0; i < count; ++i) {
+    for (float* at = out + i * kPanelRows; at < out + (i + 1) * kPanelRows; at += kHalfRows) {
+      store_scaled(_mm256_load_ps(at), acts[i], at);
+    }
+  }
+}
+
+template <class Format, int kTokens = kMaxTokens>
 static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead ahead,
                      float* out) {
+  if constexpr (kTokens > 1) {
+    if (count < kTokens) return multiply<Format, kTokens - 1>(panel, cols, acts, count, ahead, out);
+  }
   // Of all passes over the columns each fetches a part.
   const int passes = 2 * ((count + kMaxTokens - 1) / kMaxTokens);
   ahead.step = (ahead.step + passes - 1) / passes;
-  multiply_rest<Format>(panel, cols, acts, count, ahead, out);
+  if (count > kTokens) return multiply_unpacked<Format>(panel, cols, acts, count, ahead, out);
+  multiply_packed<Format, kTokens>(panel, cols, acts, ahead, out);
 }
 
 SL_INLINE __m256 abs_max(__m256 a, __m256 b) {
