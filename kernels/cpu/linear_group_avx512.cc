@@ -183,58 +183,97 @@ static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* a
   if constexpr (kCount > 1) multiply<Format, kCount - 1>(panel, cols, acts, count, ahead, out);
 }
 
-// Reduces four vectors at once: every lane of quarter i becomes the reduction of x[i].
+// Reduces the quarters of four vectors: quarter i of the result is that of x[i].
 template <class Reduce>
-SL_INLINE __m512i reduce_four(const __m512i* x, Reduce reduce) {
-  // The low halves of two vectors with their high halves, then even quarters with odd ones.
-  const __m512i a = reduce(_mm512_shuffle_i32x4(x[0], x[1], 0x44), _mm512_shuffle_i32x4(x[0], x[1], 0xee));
-  const __m512i b = reduce(_mm512_shuffle_i32x4(x[2], x[3], 0x44), _mm512_shuffle_i32x4(x[2], x[3], 0xee));
-  __m512i out = reduce(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
-  out = reduce(out, _mm512_shuffle_epi32(out, _MM_PERM_BADC));
-  return reduce(out, _mm512_shuffle_epi32(out, _MM_PERM_CDAB));
+SL_INLINE __m512i reduce_quarters(__m512i x0, __m512i x1, __m512i x2, __m512i x3, Reduce reduce) {
+  const __m512i a = reduce(_mm512_shuffle_i32x4(x0, x1, 0x44), _mm512_shuffle_i32x4(x0, x1, 0xee));
+  const __m512i b = reduce(_mm512_shuffle_i32x4(x2, x3, 0x44), _mm512_shuffle_i32x4(x2, x3, 0xee));
+  return reduce(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
-SL_INLINE __m128i first_lanes(__m512i x) {
-  const __m512i lanes = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  return _mm512_castsi512_si128(_mm512_permutexvar_epi32(lanes, x));
-}
-
-// Rounds a pair of groups, four halves, to int8. A half's weight is the smallest that leaves its q in range.
-SL_INLINE void quantize_pair(const __m512* x, float unit, ActGroup* group) {
-  __m512i bits[4];
-  for (int i = 0; i < 4; ++i) bits[i] = _mm512_castps_si512(_mm512_abs_ps(x[i]));
-  const __m512 most = _mm512_castsi512_ps(reduce_four(bits, [](__m512i a, __m512i b) {
+// Lane i of the result is the largest lane of x[i], of sixteen.
+SL_INLINE __m512 largest_lanes(const __m512* x) {
+  const auto larger = [](__m512i a, __m512i b) {
     return _mm512_castps_si512(_mm512_max_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
-  }));
-  const __m512 exact = _mm512_div_ps(most, _mm512_set1_ps(127 * unit));
+  };
+  const auto bits = [&](int i) { return _mm512_castps_si512(x[i]); };
+  __m512i t[4];  // quarter i of t[q] is of x[4i + q]
+  for (int q = 0; q < 4; ++q) t[q] = reduce_quarters(bits(q), bits(q + 4), bits(q + 8), bits(q + 12), larger);
+  const __m512i a = larger(_mm512_unpacklo_epi32(t[0], t[1]), _mm512_unpackhi_epi32(t[0], t[1]));
+  const __m512i b = larger(_mm512_unpacklo_epi32(t[2], t[3]), _mm512_unpackhi_epi32(t[2], t[3]));
+  return _mm512_castsi512_ps(larger(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)));
+}
+
+// Activations rounded at once: the halves of their groups fill a vector.
+constexpr int kAtOncePairs = 4, kAtOnce = 4 * kAtOncePairs;
+
+// What follows from the weights and the sums of a block's halves.
+struct alignas(64) BlockSums {
+  float scale[kAtOnce];
+  int32_t zero[kAtOnce];
+  float sum[kAtOnce];          // of a group, at both its halves
+  uint32_t sum_pair[kAtOnce];  // of a pair, at its first half
+  int16_t weight[kAtOnce];
+};
+
+SL_INLINE BlockSums sum_block(__m512 weight, __m512i sums) {
+  BlockSums out;
+  const __m512 products = _mm512_mul_ps(weight, _mm512_cvtepi32_ps(sums));
+  const __m512 group = _mm512_add_ps(products, _mm512_permute_ps(products, 0xb1));
+  // bfloat16, rounded to nearest even.
+  const __m512i bits = _mm512_castps_si512(group),
+                odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __m512i next = _mm512_shuffle_epi32(rounded, _MM_PERM_BADC);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(out.weight), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(weight)));
+  _mm512_store_ps(out.scale, weight);
+  _mm512_store_si512(out.zero, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 3)));
+  _mm512_store_ps(out.sum, group);
+  _mm512_store_si512(out.sum_pair, _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(rounded, 16), next));
+  return out;
+}
+
+// Rounds a block's halves to int8. A half's weight is the smallest that leaves its q in range.
+SL_INLINE void quantize_block(const __m512* x, float unit, int pairs, ActGroup* group) {
+  __m512 magnitude[kAtOnce];
+  for (int i = 0; i < kAtOnce; ++i) magnitude[i] = _mm512_abs_ps(x[i]);
+  const __m512 exact = _mm512_div_ps(largest_lanes(magnitude), _mm512_set1_ps(127 * unit));
   const __m512 weight = _mm512_min_ps(_mm512_roundscale_ps(exact, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC),
                                       _mm512_set1_ps(kMostWeight));
   const __mmask16 live = _mm512_cmp_ps_mask(weight, _mm512_setzero_ps(), _CMP_GT_OQ);
-  const __m512 factor = _mm512_maskz_div_ps(live, _mm512_set1_ps(1), _mm512_mul_ps(weight, _mm512_set1_ps(unit)));
-  const __m512 factors[4] = {_mm512_shuffle_f32x4(factor, factor, 0x00), _mm512_shuffle_f32x4(factor, factor, 0x55),
-                             _mm512_shuffle_f32x4(factor, factor, 0xaa), _mm512_shuffle_f32x4(factor, factor, 0xff)};
-  __m512i q[4];
-  for (int i = 0; i < 4; ++i) q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(x[i], factors[i]));
-  alignas(16) int32_t sums[4];
-  alignas(8) int16_t weights[4];
-  _mm_store_si128(reinterpret_cast<__m128i*>(sums),
-                  first_lanes(reduce_four(q, [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); })));
-  const __m128i whole = first_lanes(_mm512_cvtps_epi32(weight));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(weights), _mm_packs_epi32(whole, whole));
-  for (int g = 0; g < 2; ++g) {
-    // Four columns of one half, four of the other.
-    const __m128i first = _mm512_cvtepi32_epi8(q[2 * g]), second = _mm512_cvtepi32_epi8(q[2 * g + 1]);
-    __m128i* to = reinterpret_cast<__m128i*>(group[g].q);
-    _mm_store_si128(to, _mm_unpacklo_epi32(first, second));
-    _mm_store_si128(to + 1, _mm_unpackhi_epi32(first, second));
-    for (int h = 0; h < 2; ++h) group[g].weights[h] = weights[2 * g + h];
-    finish_act_group(sums + 2 * g, g == 1, group + g);
+  alignas(64) float factor[kAtOnce];
+  _mm512_store_ps(factor, _mm512_maskz_div_ps(live, _mm512_set1_ps(1), _mm512_mul_ps(weight, _mm512_set1_ps(unit))));
+  __m512i q[kAtOncePairs], sums[kAtOncePairs];
+  for (int p = 0; p < kAtOncePairs; ++p) {
+    __m512i whole[4];
+    for (int h = 0; h < 4; ++h) {
+      whole[h] = _mm512_cvtps_epi32(_mm512_mul_ps(x[4 * p + h], _mm512_set1_ps(factor[4 * p + h])));
+    }
+    // Quarter j: columns 4j .. of both halves of the first group, then of the second.
+    q[p] = _mm512_packs_epi16(_mm512_packs_epi32(whole[0], whole[1]), _mm512_packs_epi32(whole[2], whole[3]));
+    sums[p] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), q[p]);
+  }
+  const auto add = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
+  const BlockSums all = sum_block(weight, reduce_quarters(sums[0], sums[1], sums[2], sums[3], add));
+  const __m512i by_group = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  for (int p = 0; p < pairs; ++p) {
+    const __m512i groups = _mm512_permutexvar_epi64(by_group, q[p]);
+    for (int g = 0; g < 2; ++g, ++group) {
+      const int half = 4 * p + 2 * g;
+      _mm256_store_si256(reinterpret_cast<__m256i*>(group->q),
+                         g == 0 ? _mm512_castsi512_si256(groups) : _mm512_extracti64x4_epi64(groups, 1));
+      __builtin_memcpy(group->weights, all.weight + half, sizeof(group->weights));
+      __builtin_memcpy(group->scale, all.scale + half, sizeof(group->scale));
+      __builtin_memcpy(group->zero, all.zero + half, sizeof(group->zero));
+      group->sum = all.sum[half];
+      group->sum_pair = g == 0 ? all.sum_pair[half] : 0;
+    }
   }
 }
 
 SL_INLINE __m512 load_part(const float* x, int64_t left) {
-  const __mmask16 mask = left >= 16 ? __mmask16(0xffff) : left > 0 ? __mmask16((1u << left) - 1) : __mmask16(0);
-  return _mm512_maskz_loadu_ps(mask, x);
+  if (left >= kGroupHalf) return _mm512_loadu_ps(x);
+  return _mm512_maskz_loadu_ps(__mmask16(left > 0 ? (1u << left) - 1 : 0), x);
 }
 
 void prepare(const float* x, int64_t cols, uint8_t* acts) {
@@ -249,13 +288,14 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
   const float unit = act_unit(range);
   reinterpret_cast<ActRow*>(acts)->unit = unit;
   ActGroup* group = act_groups(acts);
-  for (int64_t first = 0; first < cols; first += kPairCols, group += 2) {
-    __m512 part[4];
-    for (int i = 0; i < 4; ++i) {
-      const int64_t at = first + i * kGroupHalf;
+  const int64_t pairs = num_pairs(cols);
+  for (int64_t first = 0; first < pairs; first += kAtOncePairs, group += 2 * kAtOncePairs) {
+    __m512 part[kAtOnce];
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int64_t at = first * kPairCols + i * kGroupHalf;
       part[i] = load_part(x + at, cols - at);
     }
-    quantize_pair(part, unit, group);
+    quantize_block(part, unit, int(pairs - first < kAtOncePairs ? pairs - first : kAtOncePairs), group);
   }
 }
 
