@@ -22,12 +22,15 @@ SL_INLINE void store(float* p, V x) {
   _mm256_storeu_ps(p, x.lo);
   _mm256_storeu_ps(p + 8, x.hi);
 }
+// A whole vector is the common case, and without a call.
 SL_INLINE V load_n(const float* p, int n) {
+  if (n == kLanes) return load(p);
   float buffer[kLanes] = {};
   memcpy(buffer, p, sizeof(float) * static_cast<size_t>(n));
   return load(buffer);
 }
 SL_INLINE void store_n(float* p, V x, int n) {
+  if (n == kLanes) return store(p, x);
   float buffer[kLanes];
   store(buffer, x);
   memcpy(p, buffer, sizeof(float) * static_cast<size_t>(n));

@@ -41,11 +41,13 @@ SL_INLINE void store(float* p, V x) {
   memcpy(p, &x, sizeof(x));
 }
 SL_INLINE V load_n(const float* p, int n) {
+  if (n == kLanes) return load(p);
   V out = zero();
   memcpy(&out, p, sizeof(float) * static_cast<size_t>(n));
   return out;
 }
 SL_INLINE void store_n(float* p, V x, int n) {
+  if (n == kLanes) return store(p, x);
   memcpy(p, &x, sizeof(float) * static_cast<size_t>(n));
 }
 SL_INLINE V add(V a, V b) {
