@@ -23,6 +23,9 @@ constexpr int64_t kTilesPerMember = 24;
 // Tokens whose activations are kept at hand while a range of panels streams past.
 constexpr int64_t kTokenSpan = 64;
 
+// Weights that are so many that what they begin with does not matter.
+constexpr int64_t kLongStream = 4 << 20;
+
 struct Panel {
   const uint8_t* data;
   MultiplyPanel multiply;
@@ -224,13 +227,13 @@ class PanelLinear final : public Linear {
     }
   }
 
-  // The panel as far on in the next range of units; of several blocks each fetches a part of it. One token is best left
-  // to the hardware's own prefetching.
+  // The next unit's panel or, of several blocks that walk over the tile's units, each a part of the panel as far on in
+  // the next tile. With one token the hardware's own prefetching is as good, once it has come to its stride.
   Ahead ahead_of(const Panel& panel, int count, const Place& place) const {
-    if (count == 1) return {panel.data, 0};
+    if (count == 1 && weight_bytes_ > kLongStream) return {panel.data, 0};
     const int64_t passes = place.blocks * ((cols_ + kAheadCols - 1) / kAheadCols),
                   step = (panel.bytes + passes - 1) / passes;
-    const int64_t distance = place.units * panel.bytes * (gated_ ? 2 : 1);
+    const int64_t units = place.blocks == 1 ? 1 : place.units, distance = units * panel.bytes * (gated_ ? 2 : 1);
     return {panel.data + distance + panel.bytes * place.block / place.blocks, step};
   }
 
