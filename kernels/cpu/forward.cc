@@ -61,7 +61,8 @@ Forward::Forward(const sl_model& model, const sl_engine_config& config, const Kv
   attention_ = Buffer<float>(chunk * model.q_size());
   partials_ = Buffer<float>(kMaxPartialRows * partial_floats(model.head_dim));
   inner_ = Buffer<float>(std::max(chunk * model.intermediate_size, entries * model.moe_intermediate_size));
-  acts_ = Buffer<uint8_t>(act_bytes * std::max<int64_t>({chunk, entries, head_rows_}));
+  acts_ = Buffer<uint8_t>(act_bytes * std::max<int64_t>(chunk, head_rows_));
+  inner_acts_ = Buffer<uint8_t>(act_bytes * std::max<int64_t>(chunk, entries));
   row_x_ = Buffer<float>(int64_t{config.max_logit_rows} * hidden);
   logits_ = Buffer<float>(int64_t{head_rows_} * model.vocab_size);
   // A line more than a row needs, lest the same block of all rows share a set of the cache.
@@ -78,9 +79,9 @@ Forward::Forward(const sl_model& model, const sl_engine_config& config, const Kv
 
 int64_t Forward::workspace_bytes() const {
   int64_t total = cos_.bytes() + sin_.bytes() + x_.bytes() + wanted_x_.bytes() + qkv_.bytes() + attention_.bytes() +
-                  partials_.bytes() + inner_.bytes() + acts_.bytes() + router_acts_.bytes() + router_logits_.bytes() +
-                  chosen_.bytes() + chosen_weights_.bytes() + expert_out_.bytes() + row_x_.bytes() + logits_.bytes() +
-                  largest_.bytes();
+                  partials_.bytes() + inner_.bytes() + acts_.bytes() + inner_acts_.bytes() + router_acts_.bytes() +
+                  router_logits_.bytes() + chosen_.bytes() + chosen_weights_.bytes() + expert_out_.bytes() +
+                  row_x_.bytes() + logits_.bytes() + largest_.bytes();
   for (const Scratch& s : scratch_) {
     total +=
         s.row.bytes() + s.queries.bytes() + s.merge.bytes() + s.attend.bytes() + s.acts.bytes() + s.sampler.bytes();
@@ -169,7 +170,7 @@ void Forward::layer(Member& member, const Chunk& chunk, int32_t index) {
   const Kernels& kernels = *model_.kernels;
   const int64_t hidden = model_.hidden_size, qkv_size = model_.qkv_size();
 
-  const uint8_t* acts = prepare(member, *layer.qkv, chunk.size(), [&](int32_t i, Scratch& own) {
+  const uint8_t* acts = prepare(member, *layer.qkv, chunk.size(), acts_, [&](int32_t i, Scratch& own) {
     kernels.rms_norm(x_.data() + i * hidden, layer.attn_norm.data(), model_.rms_norm_eps, hidden, own.row.data());
     return own.row.data();
   });
@@ -203,7 +204,7 @@ void Forward::layer(Member& member, const Chunk& chunk, int32_t index) {
     });
     member.barrier();
   }
-  acts = prepare(member, *layer.o, count, [&](int32_t i, Scratch& own) { return attention_row(plan, i, own); });
+  acts = prepare(member, *layer.o, count, acts_, [&](int32_t i, Scratch& own) { return attention_row(plan, i, own); });
   mark(member, SL_STAGE_NORM);
   layer.o->run(member, acts, count, x, hidden, Store::kAdd, layer.o_bias.data());
   member.barrier();

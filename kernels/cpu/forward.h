@@ -65,10 +65,10 @@ class Forward {
   void mark(const Member& member, int stage, const Linear& linear, int64_t tokens);
   Scratch& scratch(const Member& member) { return scratch_[static_cast<size_t>(member.index())]; }
 
-  // Prepares row(i) for linear, i < count: shared out and followed by a barrier, or by each member for itself. row
-  // returns float32[cols] and may use scratch.row. Returns the activations.
+  // Prepares row(i) for linear, i < count: in acts, shared out and followed by a barrier, or by each member for itself.
+  // row returns float32[cols] and may use scratch.row. Returns the activations.
   template <class F>
-  const uint8_t* prepare(Member& member, const Linear& linear, int32_t count, F&& row) {
+  const uint8_t* prepare(Member& member, const Linear& linear, int32_t count, Buffer<uint8_t>& acts, F&& row) {
     const int64_t stride = linear.act_layout().bytes_per_token;
     Scratch& own = scratch(member);
     if (count <= kAlone) {
@@ -76,9 +76,9 @@ class Forward {
       return own.acts.data();
     }
     member.for_tiles(count,
-                     [&](int64_t i) { linear.prepare(row(static_cast<int32_t>(i), own), acts_.data() + i * stride); });
+                     [&](int64_t i) { linear.prepare(row(static_cast<int32_t>(i), own), acts.data() + i * stride); });
     member.barrier();
-    return acts_.data();
+    return acts.data();
   }
 
   // moe.cc: x[count, hidden] += the feed-forward block of it.
@@ -108,14 +108,16 @@ class Forward {
   std::vector<int32_t> head_largest_;  // how many of each pass's products need no logits; they come first
 
   std::vector<Scratch> scratch_;
-  Buffer<float> cos_, sin_;      // [chunk][head_dim / 2]
-  Buffer<float> x_;              // [chunk][hidden] the residual stream
-  Buffer<float> wanted_x_;       // [chunk][hidden] of tokens with logit rows
-  Buffer<float> qkv_;            // [chunk][q, k, v]
-  Buffer<float> attention_;      // [chunk][q]
-  Buffer<float> partials_;       // [kMaxPartialRows][partial_floats]
-  Buffer<float> inner_;          // [chunk][intermediate], or [chunk * experts_per_token][moe_intermediate]
-  Buffer<uint8_t> acts_;         // prepared activations
+  Buffer<float> cos_, sin_;  // [chunk][head_dim / 2]
+  Buffer<float> x_;          // [chunk][hidden] the residual stream
+  Buffer<float> wanted_x_;   // [chunk][hidden] of tokens with logit rows
+  Buffer<float> qkv_;        // [chunk][q, k, v]
+  Buffer<float> attention_;  // [chunk][q]
+  Buffer<float> partials_;   // [kMaxPartialRows][partial_floats]
+  Buffer<float> inner_;      // [chunk][intermediate], or [chunk * experts_per_token][moe_intermediate]
+  // Prepared activations, of what is as wide as hidden and of inner_: with one buffer a token's place would be another
+  // for each of them, and in a core's cache that had other tokens before.
+  Buffer<uint8_t> acts_, inner_acts_;
   Buffer<uint8_t> router_acts_;  // of the router, where experts want another layout
   Buffer<float> router_logits_;  // [chunk][num_experts]
   Buffer<int32_t> chosen_;       // [chunk][experts_per_token] ranked

@@ -57,7 +57,7 @@ void Forward::head(Member& member) {
     const int32_t count = std::min(head_rows_, step.num_rows - base);
     const int32_t num_largest = head_largest_[static_cast<size_t>(base / head_rows_)];
     float* logits = step.logits.empty() ? logits_.data() : step.logits.data() + base * vocab;
-    const uint8_t* acts = prepare(member, lm_head, count, [&](int32_t i, Scratch& own) {
+    const uint8_t* acts = prepare(member, lm_head, count, acts_, [&](int32_t i, Scratch& own) {
       const int64_t row = head_order_[static_cast<size_t>(base + i)];
       kernels.rms_norm(row_x_.data() + row * hidden, model_.final_norm.data(), model_.rms_norm_eps, hidden,
                        own.row.data());

@@ -12,7 +12,7 @@ void Forward::feed_forward(Member& member, const Layer& layer, float* x, int32_t
   if (layer.router) return experts(member, layer, x, count);
   const Kernels& kernels = *model_.kernels;
   const int64_t hidden = model_.hidden_size, inner = model_.intermediate_size;
-  const uint8_t* acts = prepare(member, *layer.gate_up, count, [&](int32_t i, Scratch& own) {
+  const uint8_t* acts = prepare(member, *layer.gate_up, count, acts_, [&](int32_t i, Scratch& own) {
     kernels.rms_norm(x + i * hidden, layer.ffn_norm.data(), model_.rms_norm_eps, hidden, own.row.data());
     return own.row.data();
   });
@@ -20,7 +20,8 @@ void Forward::feed_forward(Member& member, const Layer& layer, float* x, int32_t
   layer.gate_up->run(member, acts, count, inner_.data(), inner, Store::kAssign, nullptr);
   member.barrier();
   mark(member, SL_STAGE_GATE_UP, layer.gate_up->weight_bytes(), 2 * inner * hidden * count);
-  acts = prepare(member, *layer.down, count, [&](int32_t i, Scratch&) { return inner_.data() + i * inner; });
+  acts =
+      prepare(member, *layer.down, count, inner_acts_, [&](int32_t i, Scratch&) { return inner_.data() + i * inner; });
   mark(member, SL_STAGE_NORM);
   layer.down->run(member, acts, count, x, hidden, Store::kAdd, nullptr);
   member.barrier();
@@ -73,12 +74,12 @@ void Forward::experts(Member& member, const Layer& layer, float* x, int32_t coun
   });
   mark(member, SL_STAGE_GATE_UP, bytes, 2 * inner * hidden * entries);
   const int64_t down_bytes = any_down.act_layout().bytes_per_token;
-  member.for_tiles(entries,
-                   [&](int64_t i) { any_down.prepare(inner_.data() + i * inner, acts_.data() + i * down_bytes); });
+  member.for_tiles(
+      entries, [&](int64_t i) { any_down.prepare(inner_.data() + i * inner, inner_acts_.data() + i * down_bytes); });
   member.barrier();
   mark(member, SL_STAGE_NORM);
   bytes = each_expert([&](size_t e, int32_t begin, int32_t tokens) {
-    layer.expert_down[e]->run_gathered(member, acts_.data(), identity_.data() + begin, tokens,
+    layer.expert_down[e]->run_gathered(member, inner_acts_.data(), identity_.data() + begin, tokens,
                                        expert_out_.data() + begin * hidden, hidden);
     return layer.expert_down[e]->weight_bytes();
   });
