@@ -156,35 +156,36 @@ void advance(const Tile<E>& tile, const int* begin, const int* end, int from, in
   for (; g < last_group; ++g) {
     score_groups<E, R, 1>(q, rows.q_stride, rows.head_dim, tile.k + g, scores + g * kLanes, *rows.ahead);
   }
-  float decay[R];
+  float before[kLanes] = {}, after[kLanes] = {}, decay[kLanes];  // of the rows
   for (int r = 0; r < R; ++r) {
     float* s = scores + r * kTile;
-    float* const row_state = state + r * rows.state_stride;
     V most = set1(kNoScore);
+    const bool sees_all = begin[r] <= first_group * kLanes && end[r] >= last_group * kLanes;
     for (g = first_group; g < last_group; ++g) {
       V x = load(s + g * kLanes);
       if constexpr (E::kScaled) x = mul(x, load(tile.k_scale[g]));
-      x = select(lanes_in(g * kLanes, begin[r], end[r]), x, set1(-__builtin_inff()));
-      store(s + g * kLanes, x);
+      if (!sees_all) x = select(lanes_in(g * kLanes, begin[r], end[r]), x, set1(-__builtin_inff()));
+      if (E::kScaled || !sees_all) store(s + g * kLanes, x);
       most = max(x, most);
     }
-    const float before = row_state[0], tile_most = largest(most), after = tile_most > before ? tile_most : before;
-    decay[r] = 1.0f;
-    if (after > before) {
-      float factors[kLanes];
-      store(factors, exp(set1(before - after)));
-      decay[r] = factors[0];
-    }
-    row_state[0] = after;
+    const float tile_most = largest(most);
+    before[r] = state[r * rows.state_stride];
+    after[r] = state[r * rows.state_stride] = tile_most > before[r] ? tile_most : before[r];
+  }
+  store(decay, exp(sub(load(before), load(after))));
+  for (int r = 0; r < R; ++r) {
+    float* s = scores + r * kTile;
+    float* const row_state = state + r * rows.state_stride;
     V total = mul(load(row_state + kPartialSums), set1(decay[r]));
     for (g = first_group; g < last_group; ++g) {
-      V weight = exp(sub(load(s + g * kLanes), set1(after)));
+      const V below = sub(load(s + g * kLanes), set1(after[r]));
       if constexpr (E::kPaired) {
         // In place: half as wide as the scores, and never past those already read.
         uint16_t* const packed = reinterpret_cast<uint16_t*>(s) + g * kLanes;
-        store_bf16(packed, weight);
+        store_bf16(packed, exp_short(below));
         total = add(total, load_bf16(packed));
       } else {
+        V weight = exp(below);
         total = add(total, weight);
         if constexpr (E::kScaled) weight = mul(weight, load(tile.v_scale[g]));
         store(s + g * kLanes, weight);

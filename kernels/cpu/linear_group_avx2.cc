@@ -135,12 +135,8 @@ struct UnpackedCodes {
       if constexpr (Format::kBits == 8) sign[k] = from.sign[group][j][k];
     }
   }
-  SL_MEMBER __m256i act(__m256i act, int k) const {
-    return Format::kBits == 4 ? act : _mm256_xor_si256(act, sign[k]);
-  }
-  SL_MEMBER __m256i start(int k) const {
-    return Format::kBits == 4 ? _mm256_setzero_si256() : from.start[group][k];
-  }
+  SL_MEMBER __m256i act(__m256i act, int k) const { return Format::kBits == 4 ? act : _mm256_xor_si256(act, sign[k]); }
+  SL_MEMBER __m256i start(int k) const { return Format::kBits == 4 ? _mm256_setzero_si256() : from.start[group][k]; }
 };
 
 template <class Format>
@@ -178,9 +174,9 @@ static void unpack(const uint8_t* panel, int64_t first, int count, int half, Unp
   }
 }
 
-// Products with a few tokens. The sums advance in step: the schedulers of Zen hold few instructions, and one chain after
-// the other would wait for its own latencies. The asm keeps the compiler from turning the chains into trees, for which
-// there are not enough registers.
+// Products with a few tokens. The sums advance in step: the schedulers of Zen hold few instructions, and one chain
+// after the other would wait for its own latencies. The asm keeps the compiler from turning the chains into trees, for
+// which there are not enough registers.
 template <class Format, int kTokens, class Codes>
 SL_INLINE void dot_group(Codes codes, const ActGroup* const* a, __m256i (*dot)[2]) {
   for (int i = 0; i < kTokens; ++i) {
@@ -223,8 +219,8 @@ SL_INLINE void add_group(const Codes& codes, const GroupScales& w, const uint8_t
       if constexpr (Format::kBits == 4) {
         halves = _mm256_hadd_epi16(dot[i][0], dot[i][1]);  // 16 * 15 * 127 fits
       } else {
-        halves = _mm256_packs_epi32(_mm256_srai_epi32(dot[i][0], kDroppedBits),
-                                    _mm256_srai_epi32(dot[i][1], kDroppedBits));
+        halves =
+            _mm256_packs_epi32(_mm256_srai_epi32(dot[i][0], kDroppedBits), _mm256_srai_epi32(dot[i][1], kDroppedBits));
       }
       const __m256i both = _mm256_madd_epi16(halves, broadcast(a[i]->weights));
       total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(both), w.scale[0], total);

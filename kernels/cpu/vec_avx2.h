@@ -118,8 +118,8 @@ SL_INLINE __m256 pow2_8(__m256 n) {
   const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
   return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
-SL_INLINE V pow2(V n) {
-  return {pow2_8(n.lo), pow2_8(n.hi)};
+SL_INLINE V mul_pow2(V x, V n) {
+  return {_mm256_mul_ps(x.lo, pow2_8(n.lo)), _mm256_mul_ps(x.hi, pow2_8(n.hi))};
 }
 
 }  // namespace scalellm::SL_VEC

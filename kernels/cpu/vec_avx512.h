@@ -100,13 +100,12 @@ SL_INLINE V dot_pairs(Pairs a, Pairs b, V sum) {
 SL_INLINE V load_i8(const int8_t* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
-// round(x) and 2^n for whole n in -126..127.
+// round(x), and x 2^n for whole n in -126..127.
 SL_INLINE V nearest(V x) {
   return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-SL_INLINE V pow2(V n) {
-  const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
+SL_INLINE V mul_pow2(V x, V n) {
+  return {_mm512_scalef_ps(x.v, n.v)};
 }
 
 }  // namespace scalellm::SL_VEC

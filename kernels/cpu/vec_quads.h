@@ -152,12 +152,12 @@ SL_INLINE V nearest(V x) {
   const V magic = set1(0x1.8p23f);  // adding it leaves no fraction bits (|x| < 2^22)
   return sub(add(x, magic), magic);
 }
-SL_INLINE V pow2(V n) {
+SL_INLINE V mul_pow2(V x, V n) {
   V out;
   for (int i = 0; i < kLanes; ++i) {
     out.q[i / 4][i % 4] = bits_float(static_cast<uint32_t>(static_cast<int32_t>(n.q[i / 4][i % 4]) + 127) << 23);
   }
-  return out;
+  return mul(x, out);
 }
 #undef SL_EACH_QUAD
 
