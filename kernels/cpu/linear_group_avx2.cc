@@ -327,20 +327,81 @@ SL_INLINE float largest(__m256 x) {
   return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
-// Rounds half h of a group to int8 and returns the sum of the integers.
-static inline int32_t quantize_half(const float* x, float unit, int h, ActGroup* group) {
-  const __m256 x0 = _mm256_loadu_ps(x), x1 = _mm256_loadu_ps(x + 8);
-  const __m256 factor = _mm256_set1_ps(weigh_half(largest(abs_max(x0, x1)), unit, h, group));
-  const __m256i q0 = _mm256_cvtps_epi32(_mm256_mul_ps(x0, factor)), q1 = _mm256_cvtps_epi32(_mm256_mul_ps(x1, factor));
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q0, q1), 0xd8);
-  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  alignas(16) int8_t q[kGroupHalf];
-  _mm_store_si128(reinterpret_cast<__m128i*>(q), bytes);
-  place_half(q, h, group);
-  const __m256i both = _mm256_add_epi32(q0, q1);
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+// Lane i of the result is the largest lane of x[i], of eight.
+SL_INLINE __m256 largest_lanes(const __m256* x) {
+  __m256 two[4], four[2];
+  for (int i = 0; i < 4; ++i) {
+    two[i] = _mm256_max_ps(_mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+  }
+  for (int i = 0; i < 2; ++i) {
+    const __m256d a = _mm256_castps_pd(two[2 * i]), b = _mm256_castps_pd(two[2 * i + 1]);
+    four[i] = _mm256_max_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+  }
+  return _mm256_max_ps(_mm256_permute2f128_ps(four[0], four[1], 0x20), _mm256_permute2f128_ps(four[0], four[1], 0x31));
+}
+
+// Activations rounded at once: the halves of their groups fill a vector.
+constexpr int kAtOncePairs = 2, kAtOnce = 4 * kAtOncePairs;
+
+SL_INLINE HalfSums<kAtOnce> sum_halves(__m256 weight, __m256i sums) {
+  HalfSums<kAtOnce> out;
+  const __m256 products = _mm256_mul_ps(weight, _mm256_cvtepi32_ps(sums));
+  const __m256 group = _mm256_add_ps(products, _mm256_permute_ps(products, 0xb1));
+  // bfloat16, rounded to nearest even.
+  const __m256i bits = _mm256_castps_si256(group),
+                odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  const __m256i next = _mm256_shuffle_epi32(rounded, 0x4e);
+  const auto to = [](auto* p) { return reinterpret_cast<__m256i*>(p); };
+  _mm256_store_ps(out.scale, weight);
+  _mm256_store_si256(to(out.zero), _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 3)));
+  _mm256_store_ps(out.sum, group);
+  _mm256_store_si256(to(out.sum_pair), _mm256_blend_epi16(_mm256_srli_epi32(rounded, 16), next, 0xaa));
+  const __m256i whole = _mm256_cvtps_epi32(weight);
+  const __m256i narrow = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole, whole), 0xd8);
+  _mm_store_si128(reinterpret_cast<__m128i*>(out.weight), _mm256_castsi256_si128(narrow));
+  return out;
+}
+
+// Rounds the halves at x to int8. A half's weight is the smallest that leaves its q in range.
+SL_INLINE void quantize_halves(const float* x, float unit, int pairs, ActGroup* group) {
+  __m256 magnitude[kAtOnce];
+  for (int i = 0; i < kAtOnce; ++i) {
+    magnitude[i] = abs_max(_mm256_loadu_ps(x + i * kGroupHalf), _mm256_loadu_ps(x + i * kGroupHalf + 8));
+  }
+  const __m256 exact = _mm256_div_ps(largest_lanes(magnitude), _mm256_set1_ps(127 * unit));
+  const __m256 weight =
+      _mm256_min_ps(_mm256_round_ps(exact, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC), _mm256_set1_ps(kMostWeight));
+  const __m256 live = _mm256_cmp_ps(weight, _mm256_setzero_ps(), _CMP_GT_OQ);
+  alignas(32) float factor[kAtOnce];
+  _mm256_store_ps(factor,
+                  _mm256_and_ps(live, _mm256_div_ps(_mm256_set1_ps(1), _mm256_mul_ps(weight, _mm256_set1_ps(unit)))));
+  __m256i q[2 * kAtOncePairs], sums[2 * kAtOncePairs];
+  for (int g = 0; g < 2 * kAtOncePairs; ++g) {
+    __m256i words[2];
+    for (int h = 0; h < 2; ++h) {
+      const float* at = x + (2 * g + h) * kGroupHalf;
+      const __m256 by = _mm256_set1_ps(factor[2 * g + h]);
+      words[h] = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(at), by)),
+                                    _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(at + 8), by)));
+    }
+    // Four columns of one half, four of the other.
+    const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    q[g] = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words[0], words[1]), order);
+    sums[g] = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q[g]), _mm256_set1_epi16(1));
+  }
+  __m256i two[kAtOncePairs];  // sums of two groups, each half's in two lanes
+  for (int p = 0; p < kAtOncePairs; ++p) {
+    const __m256i a = sums[2 * p], b = sums[2 * p + 1];
+    two[p] = _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+  }
+  const __m256i of_halves = _mm256_add_epi32(_mm256_permute2x128_si256(two[0], two[1], 0x20),
+                                             _mm256_permute2x128_si256(two[0], two[1], 0x31));
+  const HalfSums<kAtOnce> all = sum_halves(weight, of_halves);
+  for (int g = 0; g < 2 * pairs; ++g, ++group) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(group->q), q[g]);
+    place_sums(all, 2 * g, group);
+  }
 }
 
 void prepare(const float* x, int64_t cols, uint8_t* acts) {
@@ -349,7 +410,19 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
   for (; whole + 8 <= cols; whole += 8) most = abs_max(most, _mm256_loadu_ps(x + whole));
   float range = largest(most);
   for (; whole < cols; ++whole) range = x[whole] > range ? x[whole] : -x[whole] > range ? -x[whole] : range;
-  prepare_halves(x, cols, range, acts, quantize_half);
+  const float unit = act_unit(range);
+  reinterpret_cast<ActRow*>(acts)->unit = unit;
+  ActGroup* group = act_groups(acts);
+  constexpr int64_t kCols = kAtOncePairs * kPairCols;
+  for (int64_t first = 0; first < cols; first += kCols, group += 2 * kAtOncePairs) {
+    if (cols - first >= kCols) {
+      quantize_halves(x + first, unit, kAtOncePairs, group);
+      continue;
+    }
+    float padded[kCols] = {};
+    __builtin_memcpy(padded, x + first, sizeof(float) * size_t(cols - first));
+    quantize_halves(padded, unit, int(num_pairs(cols - first)), group);
+  }
 }
 
 }  // namespace

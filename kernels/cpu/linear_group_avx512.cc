@@ -6,7 +6,7 @@
 // hold some 64 instructions, less than two tokens' chains of products: tokens advance in step, two at a time.
 #include <immintrin.h>
 
-#include "cpu/linear_group.h"
+#include "cpu/linear_group_act.h"
 
 namespace scalellm {
 namespace {
@@ -207,17 +207,8 @@ SL_INLINE __m512 largest_lanes(const __m512* x) {
 // Activations rounded at once: the halves of their groups fill a vector.
 constexpr int kAtOncePairs = 4, kAtOnce = 4 * kAtOncePairs;
 
-// What follows from the weights and the sums of a block's halves.
-struct alignas(64) BlockSums {
-  float scale[kAtOnce];
-  int32_t zero[kAtOnce];
-  float sum[kAtOnce];          // of a group, at both its halves
-  uint32_t sum_pair[kAtOnce];  // of a pair, at its first half
-  int16_t weight[kAtOnce];
-};
-
-SL_INLINE BlockSums sum_block(__m512 weight, __m512i sums) {
-  BlockSums out;
+SL_INLINE HalfSums<kAtOnce> sum_halves(__m512 weight, __m512i sums) {
+  HalfSums<kAtOnce> out;
   const __m512 products = _mm512_mul_ps(weight, _mm512_cvtepi32_ps(sums));
   const __m512 group = _mm512_add_ps(products, _mm512_permute_ps(products, 0xb1));
   // bfloat16, rounded to nearest even.
@@ -254,19 +245,14 @@ SL_INLINE void quantize_block(const __m512* x, float unit, int pairs, ActGroup* 
     sums[p] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), q[p]);
   }
   const auto add = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
-  const BlockSums all = sum_block(weight, reduce_quarters(sums[0], sums[1], sums[2], sums[3], add));
+  const HalfSums<kAtOnce> all = sum_halves(weight, reduce_quarters(sums[0], sums[1], sums[2], sums[3], add));
   const __m512i by_group = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
   for (int p = 0; p < pairs; ++p) {
     const __m512i groups = _mm512_permutexvar_epi64(by_group, q[p]);
     for (int g = 0; g < 2; ++g, ++group) {
-      const int half = 4 * p + 2 * g;
       _mm256_store_si256(reinterpret_cast<__m256i*>(group->q),
                          g == 0 ? _mm512_castsi512_si256(groups) : _mm512_extracti64x4_epi64(groups, 1));
-      __builtin_memcpy(group->weights, all.weight + half, sizeof(group->weights));
-      __builtin_memcpy(group->scale, all.scale + half, sizeof(group->scale));
-      __builtin_memcpy(group->zero, all.zero + half, sizeof(group->zero));
-      group->sum = all.sum[half];
-      group->sum_pair = g == 0 ? all.sum_pair[half] : 0;
+      place_sums(all, 4 * p + 2 * g, group);
     }
   }
 }
