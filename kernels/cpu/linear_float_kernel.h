@@ -1,6 +1,6 @@
 // Panel kernels over float weights (float32, binary16, bfloat16) with float32 activations and sums, and the epilogues
 // of every panel kernel, for the including file's instruction set. Products of a row are added in the order of the
-// columns in blocks of kSumBlock, so that the result is the same for any count of tokens.
+// columns in blocks of kFloatSumBlock, so that the result is the same for any count of tokens.
 #include "cpu/linear_panel.h"
 #include "cpu/vec.h"
 
@@ -38,10 +38,10 @@ static void multiply_float_tokens(const uint8_t* panel, int64_t cols, const uint
     x[i] = reinterpret_cast<const float*>(acts[i]);
     total[i] = zero();
   }
-  for (int64_t first = 0; first < cols; first += kSumBlock) {
+  for (int64_t first = 0; first < cols; first += kFloatSumBlock) {
     V sum[kCount];
     for (int i = 0; i < kCount; ++i) sum[i] = zero();
-    const int64_t end = first + kSumBlock < cols ? first + kSumBlock : cols;
+    const int64_t end = first + kFloatSumBlock < cols ? first + kFloatSumBlock : cols;
     for (int64_t k = first; k < end; ++k) {
       const V w = Column::load_column(weights + k);
       for (int i = 0; i < kCount; ++i) sum[i] = fma(w, set1(x[i][k]), sum[i]);

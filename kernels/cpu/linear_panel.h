@@ -34,7 +34,7 @@ enum ActKind : int32_t {
 };
 
 // Float products are summed in blocks of this many columns, which keeps the rounding error of long rows small.
-constexpr int64_t kSumBlock = 256;
+constexpr int64_t kFloatSumBlock = 256;
 
 // What will be read next, to be fetched into the second-level cache while a panel is multiplied: `step` bytes from
 // `data` on with every kAheadCols columns. Spread out like this it keeps memory a little busy all the time; a burst
