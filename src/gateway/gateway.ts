@@ -5,6 +5,9 @@ import type { Replica, ReplicaStats } from "../replica/replica.ts";
 import type { TextService } from "../text/text-service.ts";
 import { observedEvents } from "./observed-events.ts";
 
+/** A start takes this long at most on a warm page cache; clients that retry meet a server that is ready. */
+const LOADING_RETRY_AFTER_S = 2;
+
 /** A model this server answers for. */
 export interface ServedModel {
   readonly name: string;
@@ -34,7 +37,7 @@ export class Gateway {
     return [...this.served.values()].map((entry) => entry.model);
   }
 
-  /** Throws ServeError not_found with param "model". */
+  /** Throws ServeError: not_found with param "model", or unavailable while nothing is loaded yet. */
   model(name: string): ServedModel {
     return this.entry(name).model;
   }
@@ -61,7 +64,13 @@ export class Gateway {
   private entry(name: string): { model: ServedModel; replica: Replica } {
     const entry = this.served.get(name);
     if (!entry) {
-      const known = [...this.served.keys()].join(", ") || "none";
+      if (this.served.size === 0) {
+        throw new ServeError("unavailable", "The model is still loading.", {
+          reason: "model_loading",
+          retryAfterS: LOADING_RETRY_AFTER_S,
+        });
+      }
+      const known = [...this.served.keys()].join(", ");
       throw new ServeError("not_found", `The model '${name}' does not exist. Served here: ${known}.`, {
         param: "model",
         reason: "model_not_found",

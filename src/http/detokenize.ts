@@ -1,12 +1,11 @@
 import { Fields, invalidField } from "./fields.ts";
 import { readJsonObject } from "./read-json.ts";
 import type { Endpoint } from "./request-handler.ts";
-import { requestedModel } from "./requested-model.ts";
 
 /** POST /detokenize, as vLLM's: token ids to text, special tokens included. */
 export const detokenize: Endpoint = async ({ request }, deps) => {
   const fields = new Fields(await readJsonObject(request, deps));
-  const model = requestedModel(fields, deps.gateway);
+  const model = deps.gateway.model(fields.requiredString("model"));
   const tokens = fields.integers("tokens");
   if (tokens === undefined) throw fields.missing("tokens");
   // Decoding runs on the event loop, so its length is bounded; no output of this model is longer.

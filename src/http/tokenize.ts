@@ -2,12 +2,11 @@ import { Fields, invalidField } from "./fields.ts";
 import { decodeMessages } from "./openai/decode-messages.ts";
 import { readJsonObject } from "./read-json.ts";
 import type { Endpoint } from "./request-handler.ts";
-import { requestedModel } from "./requested-model.ts";
 
 /** POST /tokenize, as vLLM's: a prompt or messages to token ids. */
 export const tokenize: Endpoint = async (context, { gateway, limits }) => {
   const fields = new Fields(await readJsonObject(context.request, { gateway, limits }));
-  const model = requestedModel(fields, gateway);
+  const model = gateway.model(fields.requiredString("model"));
   const prompt = fields.string("prompt");
   const addSpecialTokens = fields.boolean("add_special_tokens");
   const addGenerationPrompt = fields.boolean("add_generation_prompt") ?? true;

@@ -4,6 +4,7 @@ import type { Compression } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { Limits } from "../../src/config/limits.ts";
 import { ServeError } from "../../src/core/errors.ts";
+import { Gateway } from "../../src/gateway/gateway.ts";
 import { ErrorDetailSchema, FinishReason, InferenceService } from "../../src/gen/scalellm/v1/inference_pb.ts";
 import type { RpcDeps } from "../../src/http/connect/rpc-deps.ts";
 import { API_KEY, createFixture, type LogLine, MAX_MODEL_LEN, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
@@ -345,6 +346,14 @@ export function rpcCases(
       expect(error.message).not.toContain("secret");
     }
     expect(logged.filter(({ level }) => level === "error").map(({ cause }) => cause)).toEqual([secret, secret]);
+  });
+
+  test(`${protocol}: while the model loads, calls are told to come back`, async () => {
+    await listening.stop();
+    listening = await listen({ ...createFixture().deps, gateway: new Gateway() });
+    const error = await failure(() => client().complete(hi));
+    const { reason, retryAfterS } = detail(error) ?? {};
+    expect([error.code, reason, retryAfterS]).toEqual([Code.Unavailable, "model_loading", 2]);
   });
 
   test(`${protocol}: a draining server refuses`, async () => {

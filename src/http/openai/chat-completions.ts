@@ -7,7 +7,6 @@ import { readJsonObject } from "../read-json.ts";
 import { type RequestContext, uniqueId } from "../request-context.ts";
 import { requestDeadlineMs } from "../request-deadline.ts";
 import type { Endpoint } from "../request-handler.ts";
-import { requestedModel } from "../requested-model.ts";
 import { runGenerations } from "../run-generations.ts";
 import { ChatAnswer } from "./chat-answer.ts";
 import { ChatChunks } from "./chat-chunks.ts";
@@ -41,7 +40,7 @@ const PARAMS = { prompt: "messages", logprobs: "top_logprobs" };
 
 async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<ChatRequest> {
   const fields = new Fields(await readJsonObject(context.request, deps));
-  const model = requestedModel(fields, deps.gateway);
+  const model = deps.gateway.model(fields.requiredString("model"));
   const messages = decodeMessages(fields, deps.limits);
   refuseUnsupported(fields);
   const maxCompletionTokens = fields.integer("max_completion_tokens");

@@ -6,7 +6,6 @@ import { prepareRequest } from "../prepare-request.ts";
 import { readJsonObject } from "../read-json.ts";
 import { type RequestContext, uniqueId } from "../request-context.ts";
 import { requestDeadlineMs } from "../request-deadline.ts";
-import { requestedModel } from "../requested-model.ts";
 import { decodePrompts } from "./decode-prompts.ts";
 import { decodeSampling, decodeStreamOptions, named, type StreamOptions } from "./decode-sampling.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
@@ -35,7 +34,7 @@ export interface CompletionsRequest extends StreamOptions {
 /** Reads, tokenises and checks a completions request. Throws ServeError. */
 export async function decodeCompletions(context: RequestContext, deps: HttpDeps): Promise<CompletionsRequest> {
   const fields = new Fields(await readJsonObject(context.request, deps));
-  const model = requestedModel(fields, deps.gateway);
+  const model = deps.gateway.model(fields.requiredString("model"));
   const prompts = decodePrompts(fields, deps.limits);
   refuseUnsupported(fields);
   const n = fields.integer("n");
