@@ -39,24 +39,4 @@ static void prepare_halves(const float* x, int64_t cols, float range, uint8_t* a
   }
 }
 
-// What follows from the weights and the sums of some halves.
-template <int kHalves>
-struct alignas(64) HalfSums {
-  float scale[kHalves];
-  int32_t zero[kHalves];
-  float sum[kHalves];          // of a group, at both its halves
-  uint32_t sum_pair[kHalves];  // of a pair, at its first half
-  int16_t weight[kHalves];
-};
-
-// To the group whose first half is `half`.
-template <int kHalves>
-SL_INLINE void place_sums(const HalfSums<kHalves>& from, int half, ActGroup* group) {
-  __builtin_memcpy(group->weights, from.weight + half, sizeof(group->weights));
-  __builtin_memcpy(group->scale, from.scale + half, sizeof(group->scale));
-  __builtin_memcpy(group->zero, from.zero + half, sizeof(group->zero));
-  group->sum = from.sum[half];
-  group->sum_pair = half % 4 == 0 ? from.sum_pair[half] : 0;
-}
-
 }  // namespace scalellm

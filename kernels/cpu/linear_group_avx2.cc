@@ -343,26 +343,6 @@ SL_INLINE __m256 largest_lanes(const __m256* x) {
 // Activations rounded at once: the halves of their groups fill a vector.
 constexpr int kAtOncePairs = 2, kAtOnce = 4 * kAtOncePairs;
 
-SL_INLINE HalfSums<kAtOnce> sum_halves(__m256 weight, __m256i sums) {
-  HalfSums<kAtOnce> out;
-  const __m256 products = _mm256_mul_ps(weight, _mm256_cvtepi32_ps(sums));
-  const __m256 group = _mm256_add_ps(products, _mm256_permute_ps(products, 0xb1));
-  // bfloat16, rounded to nearest even.
-  const __m256i bits = _mm256_castps_si256(group),
-                odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
-  const __m256i next = _mm256_shuffle_epi32(rounded, 0x4e);
-  const auto to = [](auto* p) { return reinterpret_cast<__m256i*>(p); };
-  _mm256_store_ps(out.scale, weight);
-  _mm256_store_si256(to(out.zero), _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 3)));
-  _mm256_store_ps(out.sum, group);
-  _mm256_store_si256(to(out.sum_pair), _mm256_blend_epi16(_mm256_srli_epi32(rounded, 16), next, 0xaa));
-  const __m256i whole = _mm256_cvtps_epi32(weight);
-  const __m256i narrow = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole, whole), 0xd8);
-  _mm_store_si128(reinterpret_cast<__m128i*>(out.weight), _mm256_castsi256_si128(narrow));
-  return out;
-}
-
 // Rounds the halves at x to int8. A half's weight is the smallest that leaves its q in range.
 SL_INLINE void quantize_halves(const float* x, float unit, int pairs, ActGroup* group) {
   __m256 magnitude[kAtOnce];
@@ -395,12 +375,18 @@ SL_INLINE void quantize_halves(const float* x, float unit, int pairs, ActGroup* 
     const __m256i a = sums[2 * p], b = sums[2 * p + 1];
     two[p] = _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
   }
-  const __m256i of_halves = _mm256_add_epi32(_mm256_permute2x128_si256(two[0], two[1], 0x20),
-                                             _mm256_permute2x128_si256(two[0], two[1], 0x31));
-  const HalfSums<kAtOnce> all = sum_halves(weight, of_halves);
+  alignas(32) int32_t of_halves[kAtOnce];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(of_halves),
+                     _mm256_add_epi32(_mm256_permute2x128_si256(two[0], two[1], 0x20),
+                                      _mm256_permute2x128_si256(two[0], two[1], 0x31)));
+  alignas(16) int16_t weights[kAtOnce];
+  const __m256i whole = _mm256_cvtps_epi32(weight);
+  const __m256i narrow = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole, whole), 0xd8);
+  _mm_store_si128(reinterpret_cast<__m128i*>(weights), _mm256_castsi256_si128(narrow));
   for (int g = 0; g < 2 * pairs; ++g, ++group) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(group->q), q[g]);
-    place_sums(all, 2 * g, group);
+    __builtin_memcpy(group->weights, weights + 2 * g, sizeof(group->weights));
+    finish_act_group(of_halves + 2 * g, g % 2 == 1, group);
   }
 }
 

@@ -207,25 +207,8 @@ SL_INLINE __m512 largest_lanes(const __m512* x) {
 // Activations rounded at once: the halves of their groups fill a vector.
 constexpr int kAtOncePairs = 4, kAtOnce = 4 * kAtOncePairs;
 
-SL_INLINE HalfSums<kAtOnce> sum_halves(__m512 weight, __m512i sums) {
-  HalfSums<kAtOnce> out;
-  const __m512 products = _mm512_mul_ps(weight, _mm512_cvtepi32_ps(sums));
-  const __m512 group = _mm512_add_ps(products, _mm512_permute_ps(products, 0xb1));
-  // bfloat16, rounded to nearest even.
-  const __m512i bits = _mm512_castps_si512(group),
-                odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-  const __m512i next = _mm512_shuffle_epi32(rounded, _MM_PERM_BADC);
-  _mm256_store_si256(reinterpret_cast<__m256i*>(out.weight), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(weight)));
-  _mm512_store_ps(out.scale, weight);
-  _mm512_store_si512(out.zero, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 3)));
-  _mm512_store_ps(out.sum, group);
-  _mm512_store_si512(out.sum_pair, _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(rounded, 16), next));
-  return out;
-}
-
-// Rounds a block's halves to int8. A half's weight is the smallest that leaves its q in range.
-SL_INLINE void quantize_block(const __m512* x, float unit, int pairs, ActGroup* group) {
+// Rounds halves to int8. A half's weight is the smallest that leaves its q in range.
+SL_INLINE void quantize_halves(const __m512* x, float unit, int pairs, ActGroup* group) {
   __m512 magnitude[kAtOnce];
   for (int i = 0; i < kAtOnce; ++i) magnitude[i] = _mm512_abs_ps(x[i]);
   const __m512 exact = _mm512_div_ps(largest_lanes(magnitude), _mm512_set1_ps(127 * unit));
@@ -245,14 +228,19 @@ SL_INLINE void quantize_block(const __m512* x, float unit, int pairs, ActGroup* 
     sums[p] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), q[p]);
   }
   const auto add = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
-  const HalfSums<kAtOnce> all = sum_halves(weight, reduce_quarters(sums[0], sums[1], sums[2], sums[3], add));
+  alignas(64) int32_t of_halves[kAtOnce];
+  _mm512_store_si512(of_halves, reduce_quarters(sums[0], sums[1], sums[2], sums[3], add));
+  alignas(32) int16_t weights[kAtOnce];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(weights), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(weight)));
   const __m512i by_group = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
   for (int p = 0; p < pairs; ++p) {
     const __m512i groups = _mm512_permutexvar_epi64(by_group, q[p]);
     for (int g = 0; g < 2; ++g, ++group) {
       _mm256_store_si256(reinterpret_cast<__m256i*>(group->q),
                          g == 0 ? _mm512_castsi512_si256(groups) : _mm512_extracti64x4_epi64(groups, 1));
-      place_sums(all, 4 * p + 2 * g, group);
+      const int half = 4 * p + 2 * g;
+      __builtin_memcpy(group->weights, weights + half, sizeof(group->weights));
+      finish_act_group(of_halves + half, g == 1, group);
     }
   }
 }
@@ -281,7 +269,7 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
       const int64_t at = first * kPairCols + i * kGroupHalf;
       part[i] = load_part(x + at, cols - at);
     }
-    quantize_block(part, unit, int(pairs - first < kAtOncePairs ? pairs - first : kAtOncePairs), group);
+    quantize_halves(part, unit, int(pairs - first < kAtOncePairs ? pairs - first : kAtOncePairs), group);
   }
 }
 
