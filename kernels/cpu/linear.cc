@@ -26,6 +26,10 @@ constexpr int64_t kTokenSpan = 64;
 // Weights that are so many that what they begin with does not matter.
 constexpr int64_t kLongStream = 4 << 20;
 
+// How far ahead a single block of tokens fetches: measured on Zen 4, where 2 to 4 kB are slower than none, and 8 and
+// more gain less.
+constexpr int64_t kAheadBytes = 6400;
+
 struct Panel {
   const uint8_t* data;
   MultiplyPanel multiply;
@@ -227,13 +231,14 @@ class PanelLinear final : public Linear {
     }
   }
 
-  // The next unit's panel or, of several blocks that walk over the tile's units, each a part of the panel as far on in
+  // A little further on or, of several blocks that walk over the tile's units, each a part of the panel as far on in
   // the next tile. With one token the hardware's own prefetching is as good, once it has come to its stride.
   Ahead ahead_of(const Panel& panel, int count, const Place& place) const {
     if (count == 1 && weight_bytes_ > kLongStream) return {panel.data, 0};
     const int64_t passes = place.blocks * ((cols_ + kAheadCols - 1) / kAheadCols),
                   step = (panel.bytes + passes - 1) / passes;
-    const int64_t units = place.blocks == 1 ? 1 : place.units, distance = units * panel.bytes * (gated_ ? 2 : 1);
+    if (place.blocks == 1) return {panel.data + kAheadBytes, step};
+    const int64_t distance = place.units * panel.bytes * (gated_ ? 2 : 1);
     return {panel.data + distance + panel.bytes * place.block / place.blocks, step};
   }
 

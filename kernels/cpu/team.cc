@@ -1,6 +1,7 @@
-// Threads, barrier and tile counters of a Team. Waiting spins for a bounded time, because a layer's barriers come a few
-// microseconds apart, and then sleeps on a futex, because a spinning thread on a core that another process wants would
-// delay the very thread it waits for.
+// Threads, barrier and claims of a Team. Members share no line of memory that all of them write: the last to arrive at
+// a barrier would wait for it, once a barrier, as long as the cores are far from each other. Waiting spins for a
+// bounded time, because a layer's barriers come a few microseconds apart, and then sleeps on a futex, because a
+// spinning thread on a core that another process wants would delay the very thread it waits for.
 #include "cpu/team.h"
 
 #include <linux/futex.h>
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,11 +21,17 @@
 namespace scalellm {
 namespace {
 
-// Uses of for_tiles between two barriers; one more meets at a barrier by itself.
-constexpr uint32_t kCounters = 16;
 // A barrier's other members are at most a tile away; a run follows the last one within a step's bookkeeping.
 constexpr std::chrono::microseconds kBarrierSpin{30};
 constexpr std::chrono::microseconds kRunSpin{60};
+
+// Up to so many members look for each of the others at a barrier. In a larger team the first looks for all of them and
+// they look for it, which takes twice as long but not a read of every line by everyone.
+constexpr int kMostEyes = 4;
+
+// A claim is a phase and how many tiles of it are taken. The phase wraps around, which its comparison allows for.
+constexpr int kTileBits = 24;
+constexpr uint64_t kMostTiles = (uint64_t{1} << kTileBits) - 1;
 
 void relax() {
 #if defined(__x86_64__)
@@ -33,84 +41,86 @@ void relax() {
 #endif
 }
 
-// A number that changes once a phase; waiters block until it has.
-class Gate {
+// For waiting until a condition holds that others bring about.
+class Bell {
  public:
-  uint32_t value() const { return value_.load(std::memory_order_acquire); }
-
-  void open() {
-    value_.fetch_add(1);  // sequentially consistent with sleepers_: a waiter is either seen here or sees the new value
-    if (sleepers_.load() > 0) syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0);
+  // After a sequentially consistent store to what conditions read: a sleeper is either seen here or sees the store.
+  void ring() {
+    if (sleepers_.load() == 0) return;
+    rings_.fetch_add(1);
+    syscall(SYS_futex, &rings_, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0);
   }
 
-  void wait(uint32_t seen, std::chrono::microseconds spin) {
+  template <class Condition>
+  void wait(std::chrono::microseconds spin, Condition&& holds) {
     for (int i = 0; i < 64; ++i) {
-      if (value() != seen) return;
+      if (holds()) return;
       relax();
     }
     const auto end = std::chrono::steady_clock::now() + spin;
     do {
       for (int i = 0; i < 32; ++i) {
-        if (value() != seen) return;
+        if (holds()) return;
         relax();
       }
     } while (std::chrono::steady_clock::now() < end);
     sleepers_.fetch_add(1);
-    while (value_.load() == seen) syscall(SYS_futex, &value_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+    for (;;) {
+      const uint32_t seen = rings_.load();
+      if (holds()) break;
+      syscall(SYS_futex, &rings_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+    }
     sleepers_.fetch_sub(1);
   }
 
  private:
-  std::atomic<uint32_t> value_{0};
+  std::atomic<uint32_t> rings_{0};
   std::atomic<int32_t> sleepers_{0};
 };
 
-struct alignas(64) Counter {
-  std::atomic<int64_t> next{0};
+// What a member writes, a pair of lines for each: processors fetch lines in pairs.
+struct alignas(128) Arrival {
+  std::atomic<uint64_t> barriers{0};
+  uint64_t phase = 0;  // its last one, left at the end of a run
+};
+struct alignas(128) Claims {
+  std::atomic<uint64_t> taken{0};
 };
 
 }  // namespace
 
 struct Team::State {
-  int size = 1;
+  State(int num_members, uint64_t first_phase)
+      : size(num_members), phase(first_phase), arrivals(size_t(num_members)), claims(size_t(num_members)) {
+    for (Claims& c : claims) c.taken = first_phase << kTileBits;
+  }
+  const int size;
   std::vector<std::thread> threads;
   void (*fn)(void*, Member&) = nullptr;
   void* arg = nullptr;
-  bool stop = false;  // written before start opens, read after
+  uint64_t phase, barriers = 0;  // where the next run begins
+  bool stop = false;             // written before a run starts, as all above; read after
   std::mutex failure_mutex;
   std::exception_ptr failure;
-  alignas(64) Gate start;
-  alignas(64) Gate barrier;
-  alignas(64) std::atomic<int> arrived{0};
-  std::vector<Counter> counters;  // [kCounters][size]: claims in each member's share
+  alignas(128) std::atomic<uint64_t> runs{0};
+  Bell started;
+  alignas(128) Bell arrived;
+  std::vector<Arrival> arrivals;
+  std::vector<Claims> claims;
+
+  void start_run() {
+    runs.fetch_add(1);
+    started.ring();
+  }
 };
 
-Team::Team(int num_threads) : state_(std::make_unique<State>()) {
-  state_->size = std::max(num_threads, 1);
-  state_->counters = std::vector<Counter>(kCounters * size_t(state_->size));
-  const auto worker = [this](int index) {
-    uint32_t seen = 0;
-    for (;;) {
-      state_->start.wait(seen++, kRunSpin);
-      if (state_->stop) return;
-      Member member;
-      member.team_ = this;
-      member.index_ = index;
-      member.size_ = state_->size;
-      try {
-        state_->fn(state_->arg, member);
-      } catch (...) {
-        const std::lock_guard lock(state_->failure_mutex);
-        if (!state_->failure) state_->failure = std::current_exception();
-      }
-      member.barrier();
-    }
-  };
+Team::Team(int num_threads, uint64_t first_phase)
+    : state_(std::make_unique<State>(std::max(num_threads, 1), first_phase)) {
   try {
-    for (int i = 1; i < state_->size; ++i) state_->threads.emplace_back(worker, i);
+    for (int i = 1; i < size(); ++i) state_->threads.emplace_back([this, i] { work(i); });
   } catch (...) {
     state_->stop = true;
-    state_->start.open();
+    state_->start_run();
     for (auto& thread : state_->threads) thread.join();
     throw;
   }
@@ -118,7 +128,7 @@ Team::Team(int num_threads) : state_(std::make_unique<State>()) {
 
 Team::~Team() {
   state_->stop = true;
-  state_->start.open();
+  state_->start_run();
   for (auto& thread : state_->threads) thread.join();
 }
 
@@ -126,45 +136,85 @@ int Team::size() const {
   return state_->size;
 }
 
+void Team::work(int index) {
+  State& state = *state_;
+  for (uint64_t run = 1;; ++run) {
+    state.started.wait(kRunSpin, [&] { return state.runs.load() >= run; });
+    if (state.stop) return;
+    Member member(*this, index);
+    run_member(member);
+  }
+}
+
 // A function that throws must do so before its first barrier, or on every member alike.
-void Team::run_erased(void (*fn)(void*, Member&), void* arg) {
-  state_->fn = fn;
-  state_->arg = arg;
-  Member member;
-  member.team_ = this;
-  member.size_ = state_->size;
-  if (state_->size > 1) state_->start.open();
+void Team::run_member(Member& member) {
   try {
-    fn(arg, member);
+    state_->fn(state_->arg, member);
   } catch (...) {
     const std::lock_guard lock(state_->failure_mutex);
     if (!state_->failure) state_->failure = std::current_exception();
   }
+  state_->arrivals[size_t(member.index_)].phase = member.phase_;
   member.barrier();
-  if (state_->failure) std::rethrow_exception(std::exchange(state_->failure, nullptr));
 }
+
+void Team::run_erased(void (*fn)(void*, Member&), void* arg) {
+  State& state = *state_;
+  state.fn = fn;
+  state.arg = arg;
+  Member member(*this, 0);
+  if (state.size > 1) state.start_run();
+  run_member(member);
+  state.barriers = member.barriers_;
+  // They differ where one threw.
+  for (const Arrival& arrival : state.arrivals) state.phase = std::max(state.phase, arrival.phase);
+  if (state.failure) std::rethrow_exception(std::exchange(state.failure, nullptr));
+}
+
+Member::Member(Team& team, int index)
+    : team_(team), index_(index), size_(team.size()), phase_(team.state_->phase), barriers_(team.state_->barriers) {}
 
 void Member::barrier() {
-  Team::State& state = *team_->state_;
-  const uint32_t seen = state.barrier.value();
-  if (state.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
-    // Everyone has left the tiles of this phase, so the counters may start again.
-    for (size_t i = 0; i < phase_ * size_t(size_); ++i) state.counters[i].next.store(0, std::memory_order_relaxed);
-    state.arrived.store(0, std::memory_order_relaxed);
-    if (size_ > 1) state.barrier.open();
+  ++barriers_;
+  if (size_ == 1) return;
+  Team::State& state = *team_.state_;
+  const bool all_look = size_ <= kMostEyes, first = index_ == 0;
+  const auto arrive = [&] {
+    state.arrivals[size_t(index_)].barriers.store(barriers_);
+    state.arrived.ring();
+  };
+  const auto others_are_here = [&] {
+    for (int i = 0; i < size_; ++i) {
+      if (i != index_ && state.arrivals[size_t(i)].barriers.load() < barriers_) return false;
+    }
+    return true;
+  };
+  if (all_look || !first) arrive();
+  if (all_look || first) {
+    state.arrived.wait(kBarrierSpin, others_are_here);
   } else {
-    state.barrier.wait(seen, kBarrierSpin);
+    state.arrived.wait(kBarrierSpin, [&] { return state.arrivals[0].barriers.load() >= barriers_; });
   }
-  phase_ = 0;
+  if (!all_look && first) arrive();
 }
 
-int64_t Member::claim(int share) {
-  Counter& counter = team_->state_->counters[phase_ * size_t(size_) + size_t(share)];
-  return counter.next.fetch_add(1, std::memory_order_relaxed);
-}
-
-void Member::next_counter() {
-  if (++phase_ == kCounters) barrier();
+// Claims of an earlier phase are out of date. Claims of a later one were made by a member that found nothing left in
+// this phase. A share without tiles is brought up to date like the others, lest it fall behind by half the numbers that
+// a phase can have.
+int64_t Member::claim(int share, int64_t tiles) {
+  if (tiles > int64_t(kMostTiles)) throw std::length_error("too many tiles");
+  std::atomic<uint64_t>& taken = team_.state_->claims[size_t(share)].taken;
+  const uint64_t phase = phase_ << kTileBits;
+  uint64_t seen = taken.load(std::memory_order_relaxed);
+  for (;;) {
+    const int64_t lead = int64_t((seen & ~kMostTiles) - phase);
+    if (lead > 0) return -1;
+    const int64_t next = lead == 0 ? int64_t(seen & kMostTiles) : 0;
+    if (next >= tiles && lead == 0) return -1;
+    const uint64_t then = phase | uint64_t(std::min(next + 1, tiles));
+    if (!taken.compare_exchange_weak(seen, then, std::memory_order_relaxed)) continue;
+    return next < tiles ? next : -1;
+  }
 }
 
 }  // namespace scalellm

@@ -4,11 +4,13 @@
 #include "check_engine.h"
 #include "check_linear.h"
 #include "check_ops.h"
+#include "check_team.h"
 
 int main(int argc, char** argv) {
   const unsigned seed = argc > 1 ? static_cast<unsigned>(std::strtoul(argv[1], nullptr, 10)) : std::random_device()();
   std::printf("kernel_check: seed %u, %s\n", seed, sl_build_info());
   check::generator.seed(seed);
+  check::teams();
   check::crews();
   check::operations();
   check::linears();
