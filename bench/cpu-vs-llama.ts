@@ -3,14 +3,14 @@
  *
  *   bun bench/cpu-vs-llama.ts [--model FILE.gguf] [--rounds 5] [--threads N] [--isa avx2] [--streams 1,4,16,64] [--json FILE]
  *
- * For every measurement, each round measures the machine's limits and then both sides one after the other, taking turns
- * at being first. Needs `npm ci` in bench/peers (make bench-cpu does it).
+ * For every measurement, each round measures both sides one after the other, taking turns at being first, and the
+ * machine's limits before, between and after parts of ours: on a shared machine they change by the second. Needs `npm ci` in bench/peers (make bench-cpu does it).
  */
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { ISAS } from "../src/backend/abi.ts";
 import { locateLibrary } from "../src/backend/library.ts";
-import { measureLimits, probe } from "../src/backend/probe.ts";
+import { type MachineLimits, measureLimits, probe } from "../src/backend/probe.ts";
 import { describeRequest, type MeasurementRequest } from "./cpu/measurement.ts";
 import { PeerSide } from "./cpu/peer-side.ts";
 import { ScaleLlmSide } from "./cpu/scalellm-side.ts";
@@ -80,12 +80,14 @@ for (const request of requests) {
 }
 for (let round = 0; round < Number(options.rounds); round++) {
   for (const request of requests) {
-    const limits = measureLimits(libraryPath, isa, threads);
-    const first = round % 2 === 0 ? ours : peer;
-    const second = first === ours ? peer : ours;
-    const a = await first.measure(request);
-    const b = await second.measure(request);
-    rounds.get(request)!.push(first === ours ? { ours: a, peer: b, limits } : { ours: b, peer: a, limits });
+    const limits: MachineLimits[] = [];
+    const measureOurs = () => ours.measure(request, () => limits.push(measureLimits(libraryPath, isa, threads)));
+    const measurePeer = () => peer.measure(request);
+    if (round % 2 === 0) {
+      rounds.get(request)!.push({ ours: await measureOurs(), peer: await measurePeer(), limits });
+    } else {
+      rounds.get(request)!.push({ peer: await measurePeer(), ours: await measureOurs(), limits });
+    }
   }
   process.stderr.write(`round ${round + 1} of ${options.rounds}\n`);
 }

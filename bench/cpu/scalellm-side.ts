@@ -9,6 +9,8 @@ import type { Measurement, MeasurementRequest, Side } from "./measurement.ts";
 import { buildStep, type SequenceChunk } from "./step-builder.ts";
 
 const BLOCK_TOKENS = 32;
+/** Parts of a decode between which something else can be measured. */
+const DECODE_PARTS = 4;
 
 /**
  * Our engine in this process, below the scheduler: steps go straight to the backend, as a peer's worker calls its own
@@ -52,8 +54,9 @@ export class ScaleLlmSide implements Side {
     return { side: new ScaleLlmSide(backend, systemClock), model };
   }
 
-  async measure(request: MeasurementRequest): Promise<Measurement> {
-    return request.kind === "decode" ? this.decode(request) : this.prefill(request.tokens);
+  /** Calls pause, which is not timed, before the first part of the request, between its parts and after the last. */
+  async measure(request: MeasurementRequest, pause: () => void = () => {}): Promise<Measurement> {
+    return request.kind === "decode" ? this.decode(request, pause) : this.prefill(request.tokens, pause);
   }
 
   /** Bytes the engine has to read and multiply-adds it has to do for a request, as the engine itself counts them. */
@@ -75,7 +78,7 @@ export class ScaleLlmSide implements Side {
     this.backend.close();
   }
 
-  private decode(request: Extract<MeasurementRequest, { kind: "decode" }>): Measurement {
+  private decode(request: Extract<MeasurementRequest, { kind: "decode" }>, pause: () => void): Measurement {
     const { streams, promptTokens, tokens } = request;
     for (let sequence = 0; sequence < streams; sequence++) {
       this.backend.setSlot(sequence, GREEDY);
@@ -84,27 +87,30 @@ export class ScaleLlmSide implements Side {
     const sequences = Array.from({ length: streams }, (_, sequence) => sequence);
     const submit = (start: number) =>
       this.submit(sequences.map((sequence) => ({ sequence, start, inputIds: [-1 - sequence] })));
-    return this.timed(streams * tokens, () => {
+    const parts = Array.from({ length: DECODE_PARTS }, (_, part) => () => {
       // As the engine does: a step is submitted while the one before it computes.
       let before: Ticket | undefined;
-      for (let step = 0; step < tokens; step++) {
+      const end = Math.floor((tokens * (part + 1)) / DECODE_PARTS);
+      for (let step = Math.floor((tokens * part) / DECODE_PARTS); step < end; step++) {
         const ticket = submit(promptTokens + step);
         if (before !== undefined) this.wait(before, streams);
         before = ticket;
       }
       if (before !== undefined) this.wait(before, streams);
     });
+    return this.timed(streams * tokens, parts, pause);
   }
 
-  private prefill(tokens: number): Measurement {
+  private prefill(tokens: number, pause: () => void): Measurement {
     this.backend.setSlot(0, GREEDY);
     const inputIds = this.prompt(0, tokens);
     const { maxBatchedTokens } = this.backend.info;
-    return this.timed(tokens, () => {
+    const part = () => {
       for (let start = 0; start < tokens; start += maxBatchedTokens) {
         this.run([{ sequence: 0, start, inputIds: inputIds.subarray(start, start + maxBatchedTokens) }]);
       }
-    });
+    };
+    return this.timed(tokens, [part], pause);
   }
 
   private run(chunks: readonly SequenceChunk[]): void {
@@ -126,13 +132,20 @@ export class ScaleLlmSide implements Side {
     return Int32Array.from({ length }, (_, i) => 1000 + (((i + seed) * 7919) % spread));
   }
 
-  private timed(tokens: number, run: () => void): Measurement {
-    const cpu = process.cpuUsage();
-    const startedMs = this.clock.nowMs();
-    run();
-    const seconds = (this.clock.nowMs() - startedMs) / 1000;
-    const { user, system } = process.cpuUsage(cpu);
-    return { tokens, seconds, cpuSeconds: (user + system) / 1e6, tokensPerS: tokens / seconds };
+  private timed(tokens: number, parts: ReadonlyArray<() => void>, pause: () => void): Measurement {
+    let seconds = 0;
+    let cpuSeconds = 0;
+    pause();
+    for (const part of parts) {
+      const cpu = process.cpuUsage();
+      const startedMs = this.clock.nowMs();
+      part();
+      seconds += (this.clock.nowMs() - startedMs) / 1000;
+      const { user, system } = process.cpuUsage(cpu);
+      cpuSeconds += (user + system) / 1e6;
+      pause();
+    }
+    return { tokens, seconds, cpuSeconds, tokensPerS: tokens / seconds };
   }
 }
 

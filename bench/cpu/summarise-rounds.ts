@@ -2,11 +2,11 @@ import type { MachineLimits } from "../../src/backend/probe.ts";
 import { type Figure, figureOf } from "../figure.ts";
 import type { Measurement } from "./measurement.ts";
 
-/** One round of one measurement: both sides within seconds of each other, and the machine's limits just before. */
+/** One round of one measurement: both sides within seconds of each other, and the machine's limits around parts of ours. */
 export interface Round {
   readonly ours: Measurement;
   readonly peer: Measurement;
-  readonly limits: MachineLimits;
+  readonly limits: readonly MachineLimits[];
 }
 
 /** What a measurement must read and compute; see ScaleLlmSide.workOf. */
@@ -39,7 +39,12 @@ export function summariseRounds(rounds: readonly Round[], work: Work): Summary {
     ratio: figure(({ ours, peer }) => ours.tokensPerS / peer.tokensPerS),
     oursCpuMs: figure(({ ours }) => (ours.cpuSeconds * 1000) / ours.tokens),
     peerCpuMs: figure(({ peer }) => (peer.cpuSeconds * 1000) / peer.tokens),
-    readShare: figure(({ ours, limits }) => work.bytes / ours.seconds / limits.readBytesPerS),
-    computeShare: figure(({ ours, limits }) => work.ops / ours.seconds / limits.int8MacsPerS),
+    readShare: figure(({ ours, limits }) => work.bytes / ours.seconds / meanRate(limits.map((l) => l.readBytesPerS))),
+    computeShare: figure(({ ours, limits }) => work.ops / ours.seconds / meanRate(limits.map((l) => l.int8MacsPerS))),
   };
+}
+
+/** Of equal amounts of work at these rates, one after the other. */
+function meanRate(rates: readonly number[]): number {
+  return rates.length / rates.reduce((sum, rate) => sum + 1 / rate, 0);
 }

@@ -92,6 +92,20 @@ test("decode: each stream's prompt alone, then steps of all streams", async () =
   expect(backend.written.size).toBe(36);
 });
 
+test("a decode pauses around its parts, and the pauses are not timed", async () => {
+  const backend = new CheckingBackend();
+  let nowMs = 0;
+  const side = new ScaleLlmSide(backend, { ...systemClock, nowMs: () => nowMs });
+  const steps: number[] = [];
+  const pause = () => {
+    nowMs += 1000;
+    steps.push(backend.shapes.length);
+  };
+  const measured = await side.measure({ kind: "decode", streams: 1, promptTokens: 10, tokens: 8 }, pause);
+  expect(steps).toEqual([1, 3, 5, 7, 9]);
+  expect(measured.seconds).toBe(0);
+});
+
 test("prefill: one prompt in steps as large as allowed", async () => {
   const backend = new CheckingBackend();
   const side = new ScaleLlmSide(backend, systemClock);
@@ -129,7 +143,8 @@ test("a peer's worker is asked line by line, and its failures are errors", async
 });
 
 test("rounds are summarised by medians; ratios are taken within a round", () => {
-  const limits = { readBytesPerS: 1000, int8MacsPerS: 4000, f32MacsPerS: 1 };
+  // A slow moment between two fast ones: as much takes 3 times 1/1000 s.
+  const limits = [2000, 500, 2000].map((rate) => ({ readBytesPerS: rate, int8MacsPerS: 4 * rate, f32MacsPerS: 1 }));
   const measured = (tokensPerS: number, seconds: number) => ({ tokens: 10, seconds, cpuSeconds: 0.1, tokensPerS });
   const rounds = [
     { ours: measured(100, 1), peer: measured(50, 1), limits },
