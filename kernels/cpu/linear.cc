@@ -231,14 +231,15 @@ class PanelLinear final : public Linear {
     }
   }
 
-  // A little further on or, of several blocks that walk over the tile's units, each a part of the panel as far on in
-  // the next tile. With one token the hardware's own prefetching is as good, once it has come to its stride.
+  // A little further on where a panel is read once. The next unit's panel where it is read again and again or, of
+  // several blocks that walk over the tile's units, each a part of the panel as far on in the next tile. With one token
+  // the hardware's own prefetching is as good, once it has come to its stride.
   Ahead ahead_of(const Panel& panel, int count, const Place& place) const {
     if (count == 1 && weight_bytes_ > kLongStream) return {panel.data, 0};
     const int64_t passes = place.blocks * ((cols_ + kAheadCols - 1) / kAheadCols),
                   step = (panel.bytes + passes - 1) / passes;
-    if (place.blocks == 1) return {panel.data + kAheadBytes, step};
-    const int64_t distance = place.units * panel.bytes * (gated_ ? 2 : 1);
+    if (place.blocks == 1 && kernels_.groups->one_pass) return {panel.data + kAheadBytes, step};
+    const int64_t units = place.blocks == 1 ? 1 : place.units, distance = units * panel.bytes * (gated_ ? 2 : 1);
     return {panel.data + distance + panel.bytes * place.block / place.blocks, step};
   }
 

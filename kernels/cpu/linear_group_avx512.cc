@@ -279,6 +279,7 @@ const GroupKernels kGroupKernelsAvx512 = {
     {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>, multiply<FormatK4>,
      multiply<FormatK5>, multiply<FormatK6>},
     prepare,
+    true,
 };
 
 }  // namespace scalellm

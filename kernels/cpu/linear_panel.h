@@ -72,6 +72,7 @@ struct GroupKernels {
   MultiplyPanel multiply[kNumGroupEncodings];
   // Quantises one token's float32[cols].
   void (*prepare)(const float* x, int64_t cols, uint8_t* acts);
+  bool one_pass;  // whether multiply reads a panel once, from its begin to its end, for all its tokens
 };
 struct PanelKernels {
   MultiplyPanel multiply_floats[kNumFloatEncodings];
