@@ -4,7 +4,8 @@
  *   bun bench/cpu-vs-llama.ts [--model FILE.gguf] [--rounds 5] [--threads N] [--isa avx2] [--streams 1,4,16,64] [--json FILE]
  *
  * For every measurement, each round measures both sides one after the other, taking turns at being first, and the
- * machine's limits before, between and after parts of ours: on a shared machine they change by the second. Needs `npm ci` in bench/peers (make bench-cpu does it).
+ * machine's limits before, between and after parts of ours: on a shared machine they change by the second. Needs
+ * `npm ci` in bench/peers (make bench-cpu does it).
  */
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
@@ -13,7 +14,7 @@ import { locateLibrary } from "../src/backend/library.ts";
 import { type MachineLimits, measureLimits, probe } from "../src/backend/probe.ts";
 import { describeRequest, type MeasurementRequest } from "./cpu/measurement.ts";
 import { PeerSide } from "./cpu/peer-side.ts";
-import { ScaleLlmSide } from "./cpu/scalellm-side.ts";
+import { ScaleLlmSide, WARM_STEPS } from "./cpu/scalellm-side.ts";
 import { type Round, type Summary, summariseRounds } from "./cpu/summarise-rounds.ts";
 import { type Figure, formatFigure } from "./figure.ts";
 
@@ -53,7 +54,7 @@ const libraryPath = await locateLibrary();
 const machine = probe(libraryPath);
 const threads = Number(options.threads) || machine.numCores;
 const maxNumSeqs = Math.max(...streams);
-const maxModelLen = Math.max(PROMPT_TOKENS + decodeTokens, prefillTokens) + 1;
+const maxModelLen = Math.max(PROMPT_TOKENS + decodeTokens + WARM_STEPS, prefillTokens) + 1;
 const { side: ours, model } = ScaleLlmSide.open({
   model: options.model,
   libraryPath,

@@ -11,6 +11,8 @@ import { buildStep, type SequenceChunk } from "./step-builder.ts";
 const BLOCK_TOKENS = 32;
 /** Parts of a decode between which something else can be measured. */
 const DECODE_PARTS = 4;
+/** Steps of a decode that are not timed: the first of each part, which finds threads asleep and caches full of other things. */
+export const WARM_STEPS = DECODE_PARTS;
 
 /**
  * Our engine in this process, below the scheduler: steps go straight to the backend, as a peer's worker calls its own
@@ -27,7 +29,10 @@ export class ScaleLlmSide implements Side {
     this.result = new Int32Array(3 * backend.info.maxNumSeqs);
   }
 
-  /** Loads a model and makes an engine for so many sequences of up to maxModelLen tokens, and steps of up to maxBatchedTokens. */
+  /**
+   * Loads a model and makes an engine for so many sequences of up to maxModelLen tokens, of which a decode takes
+   * WARM_STEPS, and steps of up to maxBatchedTokens.
+   */
   static open(options: {
     readonly model: string;
     readonly libraryPath: string;
@@ -85,18 +90,26 @@ export class ScaleLlmSide implements Side {
       this.run([{ sequence, start: 0, inputIds: this.prompt(sequence, promptTokens) }]);
     }
     const sequences = Array.from({ length: streams }, (_, sequence) => sequence);
-    const submit = (start: number) =>
-      this.submit(sequences.map((sequence) => ({ sequence, start, inputIds: [-1 - sequence] })));
-    const parts = Array.from({ length: DECODE_PARTS }, (_, part) => () => {
+    let start = promptTokens;
+    const submit = () => {
+      const ticket = this.submit(sequences.map((sequence) => ({ sequence, start, inputIds: [-1 - sequence] })));
+      start++;
+      return ticket;
+    };
+    const warm = () => this.wait(submit(), streams);
+    const run = (steps: number) => {
       // As the engine does: a step is submitted while the one before it computes.
       let before: Ticket | undefined;
-      const end = Math.floor((tokens * (part + 1)) / DECODE_PARTS);
-      for (let step = Math.floor((tokens * part) / DECODE_PARTS); step < end; step++) {
-        const ticket = submit(promptTokens + step);
+      for (let step = 0; step < steps; step++) {
+        const ticket = submit();
         if (before !== undefined) this.wait(before, streams);
         before = ticket;
       }
       if (before !== undefined) this.wait(before, streams);
+    };
+    const parts = Array.from({ length: DECODE_PARTS }, (_, part) => {
+      const steps = Math.floor((tokens * (part + 1)) / DECODE_PARTS) - Math.floor((tokens * part) / DECODE_PARTS);
+      return { warm, run: () => run(steps) };
     });
     return this.timed(streams * tokens, parts, pause);
   }
@@ -105,12 +118,12 @@ export class ScaleLlmSide implements Side {
     this.backend.setSlot(0, GREEDY);
     const inputIds = this.prompt(0, tokens);
     const { maxBatchedTokens } = this.backend.info;
-    const part = () => {
+    const run = () => {
       for (let start = 0; start < tokens; start += maxBatchedTokens) {
         this.run([{ sequence: 0, start, inputIds: inputIds.subarray(start, start + maxBatchedTokens) }]);
       }
     };
-    return this.timed(tokens, [part], pause);
+    return this.timed(tokens, [{ warm: () => {}, run }], pause);
   }
 
   private run(chunks: readonly SequenceChunk[]): void {
@@ -132,14 +145,19 @@ export class ScaleLlmSide implements Side {
     return Int32Array.from({ length }, (_, i) => 1000 + (((i + seed) * 7919) % spread));
   }
 
-  private timed(tokens: number, parts: ReadonlyArray<() => void>, pause: () => void): Measurement {
+  private timed(
+    tokens: number,
+    parts: ReadonlyArray<{ readonly warm: () => void; readonly run: () => void }>,
+    pause: () => void,
+  ): Measurement {
     let seconds = 0;
     let cpuSeconds = 0;
     pause();
-    for (const part of parts) {
+    for (const { warm, run } of parts) {
+      warm();
       const cpu = process.cpuUsage();
       const startedMs = this.clock.nowMs();
-      part();
+      run();
       seconds += (this.clock.nowMs() - startedMs) / 1000;
       const { user, system } = process.cpuUsage(cpu);
       cpuSeconds += (user + system) / 1e6;

@@ -276,10 +276,10 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
 }  // namespace
 
 const GroupKernels kGroupKernelsAvx512 = {
-    {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>, multiply<FormatK4>,
-     multiply<FormatK5>, multiply<FormatK6>},
-    prepare,
-    true,
+    .multiply = {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>,
+                 multiply<FormatK4>, multiply<FormatK5>, multiply<FormatK6>},
+    .prepare = prepare,
+    .one_pass = true,
 };
 
 }  // namespace scalellm

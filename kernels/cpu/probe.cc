@@ -175,9 +175,8 @@ int64_t cpu_features() {
   return features;
 }
 
-// AMX has no matrix kernels of its own, so nothing chooses it by itself.
 int32_t best_isa() {
-  for (int32_t isa : {SL_ISA_AVX512, SL_ISA_AVX2, SL_ISA_NEON}) {
+  for (int32_t isa : {SL_ISA_AMX, SL_ISA_AVX512, SL_ISA_AVX2, SL_ISA_NEON}) {
     if (available(isa)) return isa;
   }
   return SL_ISA_PORTABLE;

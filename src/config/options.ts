@@ -1,3 +1,4 @@
+import { ISAS, type Isa } from "../backend/abi.ts";
 import { parseApiKey, parseBoolean, parseBytes, parseChoice, parseInteger, parseNumber } from "./parse.ts";
 
 /** One setting: its flag is --NAME, its environment variable SCALELLM_NAME, its key in a file name or na_me. */
@@ -229,14 +230,7 @@ export const OPTIONS = {
     "draft up to N tokens by prompt lookup; 0: off",
     integer(0, 16),
   ),
-  isa: option<"auto" | "portable" | "avx2" | "avx512">(
-    ENGINE,
-    "isa",
-    "auto",
-    "auto|portable|avx2|avx512",
-    "instruction set of the CPU kernels",
-    choice("auto", "portable", "avx2", "avx512"),
-  ),
+  isa: option<Isa>(ENGINE, "isa", "auto", ISAS.join("|"), "instruction set of the CPU kernels", choice(...ISAS)),
 
   logLevel: option<"debug" | "info" | "warn" | "error">(
     LOG,

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { PeerSide } from "../../bench/cpu/peer-side.ts";
-import { ScaleLlmSide } from "../../bench/cpu/scalellm-side.ts";
+import { ScaleLlmSide, WARM_STEPS } from "../../bench/cpu/scalellm-side.ts";
 import { summariseRounds } from "../../bench/cpu/summarise-rounds.ts";
 import { ABI_VERSION, STEP } from "../../src/backend/abi.ts";
 import type { Backend, BackendInfo, BackendProfile } from "../../src/backend/backend.ts";
@@ -88,11 +88,11 @@ test("decode: each stream's prompt alone, then steps of all streams", async () =
   const side = new ScaleLlmSide(backend, systemClock);
   const measured = await side.measure({ kind: "decode", streams: 3, promptTokens: 10, tokens: 2 });
   expect(measured.tokens).toBe(6);
-  expect(backend.shapes).toEqual(["1x10", "1x10", "1x10", "3x3", "3x3"]);
-  expect(backend.written.size).toBe(36);
+  expect(backend.shapes).toEqual([...Array(3).fill("1x10"), ...Array(2 + WARM_STEPS).fill("3x3")]);
+  expect(backend.written.size).toBe(3 * (10 + 2 + WARM_STEPS));
 });
 
-test("a decode pauses around its parts, and the pauses are not timed", async () => {
+test("a decode pauses around its parts, and neither pauses nor the first steps of parts are timed", async () => {
   const backend = new CheckingBackend();
   let nowMs = 0;
   const side = new ScaleLlmSide(backend, { ...systemClock, nowMs: () => nowMs });
@@ -102,7 +102,7 @@ test("a decode pauses around its parts, and the pauses are not timed", async () 
     steps.push(backend.shapes.length);
   };
   const measured = await side.measure({ kind: "decode", streams: 1, promptTokens: 10, tokens: 8 }, pause);
-  expect(steps).toEqual([1, 3, 5, 7, 9]);
+  expect(steps).toEqual([1, 4, 7, 10, 13]);
   expect(measured.seconds).toBe(0);
 });
 
