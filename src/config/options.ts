@@ -1,4 +1,3 @@
-import { ISAS, type Isa } from "../backend/abi.ts";
 import { parseApiKey, parseBoolean, parseBytes, parseChoice, parseInteger, parseNumber } from "./parse.ts";
 
 /** One setting: its flag is --NAME, its environment variable SCALELLM_NAME, its key in a file name or na_me. */
@@ -230,7 +229,14 @@ export const OPTIONS = {
     "draft up to N tokens by prompt lookup; 0: off",
     integer(0, 16),
   ),
-  isa: option<Isa>(ENGINE, "isa", "auto", ISAS.join("|"), "instruction set of the CPU kernels", choice(...ISAS)),
+  isa: option<"auto" | "portable" | "avx2" | "avx512" | "amx" | "neon">(
+    ENGINE,
+    "isa",
+    "auto",
+    "auto|portable|avx2|avx512|amx|neon",
+    "instruction set of the CPU kernels",
+    choice("auto", "portable", "avx2", "avx512", "amx", "neon"),
+  ),
 
   logLevel: option<"debug" | "info" | "warn" | "error">(
     LOG,
