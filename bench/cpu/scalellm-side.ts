@@ -66,7 +66,7 @@ export class ScaleLlmSide implements Side {
 
   /** Bytes the engine has to read and multiply-adds it has to do for a request, as the engine itself counts them. */
   async workOf(request: MeasurementRequest): Promise<{ bytes: number; ops: number }> {
-    // A decode's prompts are not part of what is timed: the difference of two lengths leaves the steps.
+    // A decode's prompts and warm steps are not timed: the difference of two lengths leaves the others.
     const total = async (each: MeasurementRequest): Promise<{ bytes: number; ops: number }> => {
       const before = totals(this.backend.profile(true));
       await this.measure(each);

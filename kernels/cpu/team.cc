@@ -1,7 +1,7 @@
-// Threads, barrier and claims of a Team. Members share no line of memory that all of them write: the last to arrive at
-// a barrier would wait for it, once a barrier, as long as the cores are far from each other. Waiting spins for a
-// bounded time, because a layer's barriers come a few microseconds apart, and then sleeps on a futex, because a
-// spinning thread on a core that another process wants would delay the very thread it waits for.
+// Threads, barrier and claims of a Team. No line of memory is written by all members: between distant cores its way
+// takes longer than the rest of a barrier. Waiting spins for a bounded time, because a layer's barriers come a few
+// microseconds apart, and then sleeps on a futex, because a spinning thread on a core that another process wants would
+// delay the very thread it waits for.
 #include "cpu/team.h"
 
 #include <linux/futex.h>
@@ -178,24 +178,20 @@ void Member::barrier() {
   ++barriers_;
   if (size_ == 1) return;
   Team::State& state = *team_.state_;
-  const bool all_look = size_ <= kMostEyes, first = index_ == 0;
+  const bool led = size_ > kMostEyes, first = index_ == 0;
+  const int looked_for = led && !first ? 1 : size_;  // members 0 .. looked_for - 1
   const auto arrive = [&] {
     state.arrivals[size_t(index_)].barriers.store(barriers_);
     state.arrived.ring();
   };
-  const auto others_are_here = [&] {
-    for (int i = 0; i < size_; ++i) {
+  if (!led || !first) arrive();
+  state.arrived.wait(kBarrierSpin, [&] {
+    for (int i = 0; i < looked_for; ++i) {
       if (i != index_ && state.arrivals[size_t(i)].barriers.load() < barriers_) return false;
     }
     return true;
-  };
-  if (all_look || !first) arrive();
-  if (all_look || first) {
-    state.arrived.wait(kBarrierSpin, others_are_here);
-  } else {
-    state.arrived.wait(kBarrierSpin, [&] { return state.arrivals[0].barriers.load() >= barriers_; });
-  }
-  if (!all_look && first) arrive();
+  });
+  if (led && first) arrive();
 }
 
 // Claims of an earlier phase are out of date. Claims of a later one were made by a member that found nothing left in
@@ -206,15 +202,13 @@ int64_t Member::claim(int share, int64_t tiles) {
   std::atomic<uint64_t>& taken = team_.state_->claims[size_t(share)].taken;
   const uint64_t phase = phase_ << kTileBits;
   uint64_t seen = taken.load(std::memory_order_relaxed);
-  for (;;) {
+  int64_t next = 0;
+  do {
     const int64_t lead = int64_t((seen & ~kMostTiles) - phase);
-    if (lead > 0) return -1;
-    const int64_t next = lead == 0 ? int64_t(seen & kMostTiles) : 0;
-    if (next >= tiles && lead == 0) return -1;
-    const uint64_t then = phase | uint64_t(std::min(next + 1, tiles));
-    if (!taken.compare_exchange_weak(seen, then, std::memory_order_relaxed)) continue;
-    return next < tiles ? next : -1;
-  }
+    next = lead == 0 ? int64_t(seen & kMostTiles) : 0;
+    if (lead > 0 || (lead == 0 && next >= tiles)) return -1;
+  } while (!taken.compare_exchange_weak(seen, phase | uint64_t(std::min(next + 1, tiles)), std::memory_order_relaxed));
+  return next < tiles ? next : -1;
 }
 
 }  // namespace scalellm
