@@ -26,7 +26,7 @@ extern "C" const char* sl_build_info(void) {
 #define SL_COMPILER "gcc " __VERSION__
 #endif
 #if defined(__x86_64__)
-#define SL_MACHINE "x86_64; portable, avx2, avx512"
+#define SL_MACHINE "x86_64; portable, avx2, avx512, amx"
 #elif defined(__aarch64__)
 #define SL_MACHINE "aarch64; portable, neon"
 #else

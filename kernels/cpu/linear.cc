@@ -212,11 +212,11 @@ class PanelLinear final : public Linear {
 
   void run_span(const Tokens& tokens, const Target& target, int64_t token, int64_t unit, int64_t unit_end) const {
     const int64_t token_end = std::min(tokens.count, token + kTokenSpan);
-    const int64_t blocks = (token_end - token + kTokenBlock - 1) / kTokenBlock;
+    const int64_t blocks = (token_end - token + kernels_.groups->token_block - 1) / kernels_.groups->token_block;
     for (int64_t b = 0; b < blocks; ++b) {
       // Even blocks: 17 tokens run as 9 and 8, not as 16 and 1.
       const int count = int((token_end - token + blocks - b - 1) / (blocks - b));
-      const uint8_t* acts[kTokenBlock];
+      const uint8_t* acts[kMostTokens];
       for (int i = 0; i < count; ++i) {
         const int64_t row = tokens.rows ? tokens.rows[token + i] : token + i;
         acts[i] = tokens.acts + row * act_layout_.bytes_per_token;
@@ -244,7 +244,7 @@ class PanelLinear final : public Linear {
   }
 
   void run_unit(int64_t unit, const uint8_t* const* acts, int count, const Place& place, Target target) const {
-    alignas(64) float products[2][kTokenBlock * kPanelRows];
+    alignas(64) float products[2][kMostTokens * kPanelRows];
     const Panel& panel = panels_[size_t(unit)];
     const int whole = count - int(target.num_largest);  // tokens whose products are stored
     PanelTarget& rows = target.rows;
@@ -290,8 +290,9 @@ const PanelKernels& panel_kernels(int32_t isa) {
     case SL_ISA_AVX2:
       return kPanelKernelsAvx2;
     case SL_ISA_AVX512:
-    case SL_ISA_AMX:
       return kPanelKernelsAvx512;
+    case SL_ISA_AMX:
+      return kPanelKernelsAmx;
 #elif defined(__aarch64__)
     case SL_ISA_NEON:
       return kPanelKernelsNeon;

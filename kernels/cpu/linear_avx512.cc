@@ -1,4 +1,4 @@
-// Panel kernels for AVX-512.
+// Panel kernels for AVX-512, with or without tiles for groups.
 #define SL_VEC linear_avx512
 #define SL_VEC_AVX512
 #include "cpu/linear_float_kernel.h"
@@ -6,5 +6,6 @@
 namespace scalellm {
 
 constinit const PanelKernels kPanelKernelsAvx512 = SL_VEC::panel_kernels_with(&kGroupKernelsAvx512);
+constinit const PanelKernels kPanelKernelsAmx = SL_VEC::panel_kernels_with(&kGroupKernelsAmx);
 
 }  // namespace scalellm

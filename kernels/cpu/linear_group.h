@@ -96,6 +96,12 @@ struct Pair {
   const uint8_t* data;
 };
 
+template <class Format>
+SL_INLINE Pair pair_of(const uint8_t* panel, int64_t pair) {
+  const uint8_t* block = panel + pair / Format::kBlockPairs * Format::kBlockBytes;
+  return {block, block + Format::kHeaderBytes + pair % Format::kBlockPairs * Format::kPairBytes};
+}
+
 static_assert(kGroup == kAheadCols);
 SL_INLINE void fetch(Ahead& ahead) {
   for (int64_t line = 0; line < ahead.step; line += 64) __builtin_prefetch(ahead.data + line, 0, 2);

@@ -139,12 +139,6 @@ struct UnpackedCodes {
   SL_MEMBER __m256i start(int k) const { return Format::kBits == 4 ? _mm256_setzero_si256() : from.start[group][k]; }
 };
 
-template <class Format>
-SL_INLINE Pair pair_of(const uint8_t* panel, int64_t pair) {
-  const uint8_t* block = panel + pair / Format::kBlockPairs * Format::kBlockBytes;
-  return {block, block + Format::kHeaderBytes + pair % Format::kBlockPairs * Format::kPairBytes};
-}
-
 // Groups first, first + 1 .. of one half of a panel's rows.
 template <class Format>
 static void unpack(const uint8_t* panel, int64_t first, int count, int half, Unpacked<Format>* out) {
@@ -416,6 +410,7 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
 const GroupKernels kGroupKernelsAvx2 = {
     .multiply = {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>,
                  multiply<FormatK4>, multiply<FormatK5>, multiply<FormatK6>},
+    .token_block = kTokenBlock,
     .prepare = prepare,
     .one_pass = false,
 };

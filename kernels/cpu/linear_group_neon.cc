@@ -190,6 +190,7 @@ void prepare(const float* x, int64_t cols, uint8_t* acts) {
 const GroupKernels kGroupKernelsNeon = {
     .multiply = {multiply<FormatU4>, multiply<FormatU4Min>, multiply<FormatI8>, multiply<FormatI8Min>,
                  multiply<FormatK4>, multiply<FormatK5>, multiply<FormatK6>},
+    .token_block = kTokenBlock,
     .prepare = prepare,
     .one_pass = true,
 };

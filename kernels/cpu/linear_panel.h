@@ -9,8 +9,8 @@
 namespace scalellm {
 
 constexpr int kPanelRows = 16;
-constexpr int kTokenBlock =
-    16;  // most tokens a kernel takes at once: their accumulators fill half the AVX-512 registers
+constexpr int kTokenBlock = 16;  // tokens whose sums fill half the AVX-512 registers
+constexpr int kMostTokens = 64;  // that any kernel takes at once
 
 enum Encoding : int32_t {
   kEncodingF32,   // float32 [cols][16]
@@ -45,7 +45,7 @@ struct Ahead {
   int64_t step;
 };
 
-// out[i * 16 + r] = product of token i with row r of the panel, for count (1..kTokenBlock) tokens. The arithmetic for a
+// out[i * 16 + r] = product of token i with row r of the panel, for count (1..kMostTokens) tokens. The arithmetic for a
 // token is the same whatever count is.
 using MultiplyPanel = void (*)(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead ahead,
                                float* out);
@@ -70,6 +70,7 @@ struct LargestTarget {
 // The kernels of one instruction set.
 struct GroupKernels {
   MultiplyPanel multiply[kNumGroupEncodings];
+  int token_block;  // most tokens of a call, at most kMostTokens
   // Quantises one token's float32[cols].
   void (*prepare)(const float* x, int64_t cols, uint8_t* acts);
   bool one_pass;  // whether multiply reads a panel once, from its begin to its end, for all its tokens
@@ -89,8 +90,10 @@ extern const GroupKernels kGroupKernelsPortable;
 #if defined(__x86_64__)
 extern const PanelKernels kPanelKernelsAvx2;
 extern const PanelKernels kPanelKernelsAvx512;
+extern const PanelKernels kPanelKernelsAmx;
 extern const GroupKernels kGroupKernelsAvx2;
 extern const GroupKernels kGroupKernelsAvx512;
+extern const GroupKernels kGroupKernelsAmx;
 #elif defined(__aarch64__)
 extern const PanelKernels kPanelKernelsNeon;
 extern const GroupKernels kGroupKernelsNeon;

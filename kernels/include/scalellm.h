@@ -66,7 +66,7 @@ enum {
 
 enum { SL_KV_F32 = 0, SL_KV_F16 = 1, SL_KV_BF16 = 2, SL_KV_INT8 = 3, SL_KV_F8_E4M3 = 4 };
 
-// SL_ISA_AMX: the kernels of AVX-512, on a processor that has AMX too.
+// SL_ISA_AMX: tiles for 16 tokens and more, the kernels of AVX-512 for the rest.
 enum { SL_ISA_AUTO = 0, SL_ISA_PORTABLE = 1, SL_ISA_AVX2 = 2, SL_ISA_AVX512 = 3, SL_ISA_NEON = 4, SL_ISA_AMX = 5 };
 
 // Role of a tensor in the forward pass. "rows" are output features, "cols" input features.

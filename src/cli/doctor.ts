@@ -51,7 +51,7 @@ function section(title: string, rows: ReadonlyArray<readonly [string, string]>):
 function describeCpu(found: Probe, limits: MachineLimits): void {
   const why: Record<string, string> = {
     avx512: "AVX-512 VNNI was found: int8 products run 64 multiply-adds an instruction",
-    amx: "AVX-512 VNNI was found, on a processor with AMX: the kernels of AVX-512 and a cache in float16",
+    amx: "AMX was found: tiles of bytes for 16 tokens and more, AVX-512 VNNI for fewer, and a cache in float16",
     avx2: "AVX2 and FMA were found, AVX-512 VNNI was not",
     portable: "neither AVX2 nor AVX-512 was found: portable C++, correct and slow",
   };

@@ -6,6 +6,7 @@
 #include "cpu/linear.h"
 #include "cpu/linear_panel.h"
 #include "cpu/weight_buffer.h"
+#include "emulate_amx.h"
 
 namespace check {
 
@@ -215,9 +216,60 @@ inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up
   if (!rounded) read_back(spec, *linear, what);
 }
 
+// Any number of tokens, side by side or gathered, and each alone: the same bits.
+inline void together_and_alone(int32_t isa, int32_t dtype) {
+  const int64_t cols = 256 * integer(1, 3), tokens = integer(2, 140);
+  const Tensor tensor = random_tensor(dtype, integer(1, 40), cols);
+  LinearSpec spec;
+  spec.isa = isa;
+  spec.parts = {tensor.view};
+  Team team(integer(1, 2));
+  const auto linear = Linear::pack(spec, team);
+  const auto rows = static_cast<size_t>(linear->rows()), size = static_cast<size_t>(tokens) * rows;
+  const std::vector<float> x = normals(tokens * cols);
+  const int64_t act_bytes = linear->act_layout().bytes_per_token;
+  WeightBuffer acts(static_cast<size_t>(act_bytes * tokens));
+  const std::vector<int32_t> order = permutation(static_cast<int>(tokens));
+  std::vector<float> together(size), gathered(size), alone(size);
+  const auto stride = static_cast<int64_t>(rows);
+  team.run([&](Member& member) {
+    member.for_tiles(
+        tokens, [&](int64_t t) { linear->prepare(&x[static_cast<size_t>(t * cols)], acts.data() + t * act_bytes); });
+    member.barrier();
+    linear->run(member, acts.data(), tokens, together.data(), stride, Store::kAssign, nullptr);
+    linear->run_gathered(member, acts.data(), order.data(), tokens, gathered.data(), stride);
+    for (int64_t t = 0; t < tokens; ++t) {
+      linear->run(member, acts.data() + t * act_bytes, 1, &alone[static_cast<size_t>(t) * rows], stride, Store::kAssign,
+                  nullptr);
+    }
+  });
+  const std::string what = "linear isa " + std::to_string(isa) + " dtype " + std::to_string(dtype) + " of " +
+                           std::to_string(tokens) + " tokens: ";
+  expect(together == alone, what + "together and alone");
+  for (size_t i = 0; i < order.size(); ++i) {
+    const float* row = &alone[static_cast<size_t>(order[i]) * rows];
+    expect(std::equal(row, row + rows, &gathered[i * rows]), what + "gathered and alone");
+  }
+}
+
+// Those of the machine and, where AVX-512 is among them, that of AMX, emulated if need be.
+inline std::vector<int32_t> linear_isas() {
+  std::vector<int32_t> out = isas();
+#if defined(__x86_64__)
+  if (out.back() == SL_ISA_AVX512) {
+    amx::emulate();
+    out.push_back(SL_ISA_AMX);
+  }
+#endif
+  return out;
+}
+
 inline void linears() {
-  for (const int32_t isa : isas()) {
+  for (const int32_t isa : linear_isas()) {
     stored_largest(isa);
+    for (const int32_t dtype : {SL_BF16, SL_Q4_0, SL_Q4_1, SL_Q8_0, SL_Q5_1, SL_Q4_K, SL_Q5_K, SL_Q6_K}) {
+      together_and_alone(isa, dtype);
+    }
     for (int32_t dtype = SL_F32; dtype <= SL_Q6_K; ++dtype) {
       if (dtype == SL_F16) continue;  // random bytes are no sensible binary16
       for (const bool gated : {false, true}) {
