@@ -238,7 +238,7 @@ class PanelLinear final : public Linear {
     if (count == 1 && weight_bytes_ > kLongStream) return {panel.data, 0};
     const int64_t passes = place.blocks * ((cols_ + kAheadCols - 1) / kAheadCols),
                   step = (panel.bytes + passes - 1) / passes;
-    if (place.blocks == 1 && kernels_.groups->one_pass) return {panel.data + kAheadBytes, step};
+    if (place.blocks == 1 && count <= kernels_.groups->one_pass_tokens) return {panel.data + kAheadBytes, step};
     const int64_t units = place.blocks == 1 ? 1 : place.units, distance = units * panel.bytes * (gated_ ? 2 : 1);
     return {panel.data + distance + panel.bytes * place.block / place.blocks, step};
   }

@@ -44,7 +44,7 @@ SL_INLINE void unpack(const uint8_t* panel, int64_t first, int count, Unpacked* 
     load_scales<Format>(pair, g, out->scale[i]);
     if constexpr (Format::kMin) out->min[i] = load_moved_min<Format>(pair, g);
     __m512i codes[4][2];
-    load_codes<Format>(pair.data + g * Format::kCodeBytes, codes);
+    load_codes<Format>(codes_of<Format>(pair, g), codes);
     for (int j = 0; j < 4; ++j) {
       for (int k = 0; k < 2; ++k) {
         const __m512i line = _mm512_sub_epi8(codes[j][k], zero);
@@ -204,7 +204,7 @@ const GroupKernels kGroupKernelsAmx = {
                  multiply_amx<FormatK4>, multiply_amx<FormatK5>, multiply_amx<FormatK6>},
     .token_block = kMostTokens,
     .prepare = prepare_avx512,
-    .one_pass = true,
+    .one_pass_tokens = kMostTokens,
 };
 
 }  // namespace scalellm

@@ -31,7 +31,7 @@ SL_INLINE __m256 load_half(const uint8_t* p, int half) {
 // Scale of half h of group g (of the whole group where halves share one), for one register of rows.
 template <class Format>
 SL_INLINE __m256 load_scale(Pair pair, int g, int h, int half) {
-  const uint8_t* scales = pair.data + Format::kScaleOffset + g * Format::kScaleBytes;
+  const uint8_t* scales = pair.data + g * Format::kScaleBytes;
   if constexpr (!Format::kSuper) return load_half(scales, half);
   scales += (Format::kHalves ? kPanelRows * h : 0) + kHalfRows * half;
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(scales));
@@ -147,7 +147,7 @@ static void unpack(const uint8_t* panel, int64_t first, int count, int half, Unp
     const Pair pair = pair_of<Format>(panel, (first + i) / 2);
     out->scales[i] = load_scales<Format>(pair, g, half);
     PackedCodes<Format> codes;
-    codes.lines = pair.data + g * Format::kCodeBytes + 32 * half;
+    codes.lines = codes_of<Format>(pair, g) + 32 * half;
     __m256i negative[2] = {};  // sums of the magnitudes of negative codes
     for (int j = 0; j < 4; ++j) {
       codes.load(j);
@@ -168,9 +168,23 @@ static void unpack(const uint8_t* panel, int64_t first, int count, int half, Unp
   }
 }
 
+// Adds the products of line j with a token's activations to its sums. The asm keeps the compiler from turning the
+// chains into trees, for which there are not enough registers.
+template <class Format, class Codes>
+SL_INLINE void add_products(const Codes& codes, __m256i act, int j, __m256i* dot) {
+  for (int k = 0; k < 2; ++k) {
+    const __m256i product = _mm256_maddubs_epi16(codes.code[k], codes.act(act, k));
+    if constexpr (Format::kBits == 4) {
+      dot[k] = j == 0 ? product : _mm256_add_epi16(dot[k], product);
+    } else {
+      dot[k] = _mm256_add_epi32(dot[k], _mm256_madd_epi16(product, _mm256_set1_epi16(1)));
+    }
+    asm("" : "+x"(dot[k]));
+  }
+}
+
 // Products with a few tokens. The sums advance in step: the schedulers of Zen hold few instructions, and one chain
-// after the other would wait for its own latencies. The asm keeps the compiler from turning the chains into trees, for
-// which there are not enough registers.
+// after the other would wait for its own latencies.
 template <class Format, int kTokens, class Codes>
 SL_INLINE void dot_group(Codes codes, const ActGroup* const* a, __m256i (*dot)[2]) {
   for (int i = 0; i < kTokens; ++i) {
@@ -179,18 +193,33 @@ SL_INLINE void dot_group(Codes codes, const ActGroup* const* a, __m256i (*dot)[2
   for (int j = 0; j < 4; ++j) {
     codes.load(j);
     for (int i = 0; i < kTokens; ++i) {
-      const __m256i act = broadcast_halves(a[i]->q + 8 * j);
-      for (int k = 0; k < 2; ++k) {
-        const __m256i product = _mm256_maddubs_epi16(codes.code[k], codes.act(act, k));
-        if constexpr (Format::kBits == 4) {
-          dot[i][k] = j == 0 ? product : _mm256_add_epi16(dot[i][k], product);
-        } else {
-          dot[i][k] = _mm256_add_epi32(dot[i][k], _mm256_madd_epi16(product, _mm256_set1_epi16(1)));
-        }
-        asm("" : "+x"(dot[i][k]));
-      }
+      add_products<Format>(codes, broadcast_halves(a[i]->q + 8 * j), j, dot[i]);
     }
   }
+}
+
+// A group by eight rows added to the sum of a token, from its products: first rows of every four and second.
+template <class Format>
+SL_INLINE __m256 add_dots(__m256 total, const __m256i* dot, const GroupScales& w, const ActGroup* a) {
+  if constexpr (Format::kHalves) {
+    const __m256 even = _mm256_cvtepi32_ps(dot[0]), odd = _mm256_cvtepi32_ps(dot[1]);
+    const __m256 first = _mm256_mul_ps(_mm256_shuffle_ps(even, odd, 0x88), _mm256_set1_ps(a->scale[0]));
+    const __m256 second = _mm256_mul_ps(_mm256_shuffle_ps(even, odd, 0xdd), _mm256_set1_ps(a->scale[1]));
+    total = _mm256_fmadd_ps(second, w.scale[1], _mm256_fmadd_ps(first, w.scale[0], total));
+  } else {
+    __m256i halves;
+    if constexpr (Format::kBits == 4) {
+      halves = _mm256_hadd_epi16(dot[0], dot[1]);  // 16 * 15 * 127 fits
+    } else {
+      halves = _mm256_packs_epi32(_mm256_srai_epi32(dot[0], kDroppedBits), _mm256_srai_epi32(dot[1], kDroppedBits));
+    }
+    const __m256i both = _mm256_madd_epi16(halves, broadcast(a->weights));
+    total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(both), w.scale[0], total);
+  }
+  if constexpr (Format::kMin || Format::kBits == 4) {
+    total = _mm256_fmadd_ps(_mm256_set1_ps(a->sum), w.min, total);
+  }
+  return total;
 }
 
 // A group by eight rows added to the sums of a few tokens, whose groups are at acts[i] + at.
@@ -202,32 +231,43 @@ SL_INLINE void add_group(const Codes& codes, const GroupScales& w, const uint8_t
   __m256i dot[kTokens][2];
   dot_group<Format, kTokens>(codes, a, dot);
   for (int i = 0; i < kTokens; ++i) {
-    __m256 total = sums[i];
-    if constexpr (Format::kHalves) {
-      const __m256 even = _mm256_cvtepi32_ps(dot[i][0]), odd = _mm256_cvtepi32_ps(dot[i][1]);
-      const __m256 first = _mm256_mul_ps(_mm256_shuffle_ps(even, odd, 0x88), _mm256_set1_ps(a[i]->scale[0]));
-      const __m256 second = _mm256_mul_ps(_mm256_shuffle_ps(even, odd, 0xdd), _mm256_set1_ps(a[i]->scale[1]));
-      total = _mm256_fmadd_ps(second, w.scale[1], _mm256_fmadd_ps(first, w.scale[0], total));
-    } else {
-      __m256i halves;
-      if constexpr (Format::kBits == 4) {
-        halves = _mm256_hadd_epi16(dot[i][0], dot[i][1]);  // 16 * 15 * 127 fits
-      } else {
-        halves =
-            _mm256_packs_epi32(_mm256_srai_epi32(dot[i][0], kDroppedBits), _mm256_srai_epi32(dot[i][1], kDroppedBits));
-      }
-      const __m256i both = _mm256_madd_epi16(halves, broadcast(a[i]->weights));
-      total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(both), w.scale[0], total);
-    }
-    if constexpr (Format::kMin || Format::kBits == 4) {
-      total = _mm256_fmadd_ps(_mm256_set1_ps(a[i]->sum), w.min, total);
-    }
-    sums[i] = total;
+    sums[i] = add_dots<Format>(sums[i], dot[i], w, a[i]);
   }
 }
 
 SL_INLINE void store_scaled(__m256 sum, const uint8_t* act, float* out) {
   _mm256_store_ps(out, _mm256_mul_ps(sum, _mm256_set1_ps(reinterpret_cast<const ActRow*>(act)->unit)));
+}
+
+// A lone token: all sixteen rows, so that there are as many sums in step as those of two tokens, and lines are read in
+// their order.
+template <class Format>
+static void multiply_one(const uint8_t* panel, int64_t cols, const uint8_t* acts, Ahead ahead, float* out) {
+  __m256 sum[2] = {};
+  const ActGroup* a = act_groups(acts);
+  for (int64_t p = 0; p < num_pairs(cols); ++p) {
+    const Pair pair = pair_of<Format>(panel, p);
+    for (int g = 0; g < 2; ++g, ++a) {
+      fetch(ahead);
+      GroupScales scales[2];
+      PackedCodes<Format> codes[2];
+      __m256i dot[2][2];
+      for (int half = 0; half < 2; ++half) {
+        scales[half] = load_scales<Format>(pair, g, half);
+        codes[half].lines = codes_of<Format>(pair, g) + 32 * half;
+        for (int k = 0; k < 2; ++k) dot[half][k] = codes[half].start(k);
+      }
+      for (int j = 0; j < 4; ++j) {
+        const __m256i act = broadcast_halves(a->q + 8 * j);
+        for (int half = 0; half < 2; ++half) {
+          codes[half].load(j);
+          add_products<Format>(codes[half], act, j, dot[half]);
+        }
+      }
+      for (int half = 0; half < 2; ++half) sum[half] = add_dots<Format>(sum[half], dot[half], scales[half], a);
+    }
+  }
+  for (int half = 0; half < 2; ++half) store_scaled(sum[half], acts, out + kHalfRows * half);
 }
 
 // Few tokens: eight rows after eight, for which the registers suffice; a panel's lines are in the nearest cache the
@@ -242,7 +282,7 @@ static void multiply_packed(const uint8_t* panel, int64_t cols, const uint8_t* c
       for (int g = 0; g < 2; ++g, at += sizeof(ActGroup)) {
         fetch(ahead);
         PackedCodes<Format> codes;
-        codes.lines = pair.data + g * Format::kCodeBytes + 32 * half;
+        codes.lines = codes_of<Format>(pair, g) + 32 * half;
         add_group<Format, kTokens>(codes, load_scales<Format>(pair, g, half), acts, at, sum);
       }
     }
@@ -300,9 +340,10 @@ static void multiply_unpacked(const uint8_t* panel, int64_t cols, const uint8_t*
 template <class Format, int kTokens = kMaxTokens>
 static void multiply(const uint8_t* panel, int64_t cols, const uint8_t* const* acts, int count, Ahead ahead,
                      float* out) {
-  if constexpr (kTokens > 1) {
+  if constexpr (kTokens > 2) {
     if (count < kTokens) return multiply<Format, kTokens - 1>(panel, cols, acts, count, ahead, out);
   }
+  if (count == 1) return multiply_one<Format>(panel, cols, acts[0], ahead, out);
   // Of all passes over the columns each fetches a part.
   const int passes = 2 * ((count + kMaxTokens - 1) / kMaxTokens);
   ahead.step = (ahead.step + passes - 1) / passes;
@@ -412,7 +453,7 @@ const GroupKernels kGroupKernelsAvx2 = {
                  multiply<FormatK4>, multiply<FormatK5>, multiply<FormatK6>},
     .token_block = kTokenBlock,
     .prepare = prepare,
-    .one_pass = false,
+    .one_pass_tokens = 1,
 };
 
 }  // namespace scalellm

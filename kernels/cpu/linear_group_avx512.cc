@@ -104,7 +104,7 @@ const GroupKernels kGroupKernelsAvx512 = {
                  kMultiply<FormatK4>, kMultiply<FormatK5>, kMultiply<FormatK6>},
     .token_block = kTokenBlock,
     .prepare = prepare_avx512,
-    .one_pass = true,
+    .one_pass_tokens = kMostTokens,
 };
 
 }  // namespace scalellm

@@ -39,7 +39,7 @@ SL_INLINE __m512 load_half(const uint8_t* p) {
 // Scale of half h of group g (of the whole group where halves share one).
 template <class Format>
 SL_INLINE __m512 load_scale(Pair pair, int g, int h) {
-  const uint8_t* scales = pair.data + Format::kScaleOffset + g * Format::kScaleBytes;
+  const uint8_t* scales = pair.data + g * Format::kScaleBytes;
   if constexpr (!Format::kSuper) return load_half(scales);
   const __m128i bytes = _mm_load_si128(reinterpret_cast<const __m128i*>(scales) + (Format::kHalves ? h : 0));
   const __m512i wide = Format::kHalves ? _mm512_cvtepi8_epi32(bytes) : _mm512_cvtepu8_epi32(bytes);
@@ -148,7 +148,7 @@ template <class Format, Mins kMins, int kCount>
 SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, int64_t at, Ahead& ahead, __m512* sum) {
   fetch(ahead);
   __m512i codes[4][2];
-  load_codes<Format>(pair.data + g * Format::kCodeBytes, codes);
+  load_codes<Format>(codes_of<Format>(pair, g), codes);
   __m512 scale[2];
   load_scales<Format>(pair, g, scale);
   // Pointers to tokens are read where they are used: the compiler would keep them in vector registers.
@@ -173,10 +173,15 @@ SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, in
 
 template <class Format, Mins kMins, int kCount>
 SL_INLINE void add_pair_tokens(Pair pair, const uint8_t* const* acts, int64_t at, Ahead& ahead, __m512* sum) {
+  [[maybe_unused]] __m512bh mins;
+  constexpr bool kMinsAtOnce = Format::kMin && kMins == Mins::kPairs;
+  if constexpr (kMinsAtOnce) {
+    mins = load_moved_mins<Format>(pair);
+    if constexpr (kCount == 1) asm volatile("" : "+v"(mins));  // in the order of the lines
+  }
   add_group_tokens<Format, kMins, kCount>(pair, 0, acts, at, ahead, sum);
   add_group_tokens<Format, kMins, kCount>(pair, 1, acts, at, ahead, sum);
-  if constexpr (Format::kMin && kMins == Mins::kPairs) {
-    const __m512bh mins = load_moved_mins<Format>(pair);
+  if constexpr (kMinsAtOnce) {
     asm volatile("" : : : "memory");
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) {

@@ -44,7 +44,7 @@ SL_INLINE float32x4_t load_bytes(const uint8_t* p, bool is_signed) {
 // Scale of half h of group g (of the whole group where halves share one), for four rows from `row`.
 template <class Format>
 SL_INLINE float32x4_t load_scale(Pair pair, int g, int h, int row) {
-  const uint8_t* scales = pair.data + Format::kScaleOffset + g * Format::kScaleBytes;
+  const uint8_t* scales = pair.data + g * Format::kScaleBytes;
   if constexpr (!Format::kSuper) return load_half(scales + 2 * row);
   const uint8_t* bytes = scales + (Format::kHalves ? kPanelRows * h : 0) + row;
   return vmulq_f32(load_half(pair.header + 2 * row), load_bytes(bytes, Format::kHalves));
@@ -82,7 +82,7 @@ template <class Format, int kTokens>
 SL_INLINE void add_group(Pair pair, int g, int half, const uint8_t* const* acts, int64_t at,
                          float32x4_t (*sum)[kQuarters]) {
   int8x16_t codes[4][kQuarters][2];
-  load_codes<Format>(pair.data + g * Format::kCodeBytes, half, codes);
+  load_codes<Format>(codes_of<Format>(pair, g), half, codes);
   float32x4_t scale[kQuarters][2], min[kQuarters];
   for (int i = 0; i < kQuarters; ++i) {
     const int row = kHalfRows * half + 4 * i;
@@ -192,7 +192,7 @@ const GroupKernels kGroupKernelsNeon = {
                  multiply<FormatK4>, multiply<FormatK5>, multiply<FormatK6>},
     .token_block = kTokenBlock,
     .prepare = prepare,
-    .one_pass = true,
+    .one_pass_tokens = kMostTokens,
 };
 
 }  // namespace scalellm

@@ -93,7 +93,7 @@ struct Packer {
   // binary16 scales and mins from the normal form.
   static void pack_scales(const RowCodes& row, int r, uint8_t* panel) {
     for (size_t group = 0; group < row.code.size() / kGroup; ++group) {
-      uint8_t* scales = pair_at(panel, group) + Format::kScaleOffset + group % 2 * Format::kScaleBytes;
+      uint8_t* scales = pair_at(panel, group) + group % 2 * Format::kScaleBytes;
       reinterpret_cast<uint16_t*>(scales)[r] = float_to_f16(row.scale[2 * group]);
       if (!Format::kMin) continue;
       uint8_t* mins = pair_at(panel, group) + Format::kMinOffset + group % 2 * Format::kScaleBytes;
@@ -113,7 +113,7 @@ struct Packer {
       reinterpret_cast<uint16_t*>(header + 32)[r] = super.d_min;
       for (int j = 0; j < shape.values / kGroup; ++j) {
         uint8_t* pair = pair_at(panel, size_t(first / kGroup + j));
-        uint8_t* scales = pair + Format::kScaleOffset + j % 2 * Format::kScaleBytes;
+        uint8_t* scales = pair + j % 2 * Format::kScaleBytes;
         if (Format::kHalves) {
           scales[r] = super.scale[2 * j];
           scales[kPanelRows + r] = super.scale[2 * j + 1];
@@ -128,7 +128,8 @@ struct Packer {
   static void pack_row(const TensorView& tensor, int64_t index, RowCodes& row, int r, uint8_t* panel) {
     read_codes(tensor, index, row);
     for (size_t group = 0; group < row.code.size() / kGroup; ++group) {
-      pack_codes(&row.code[group * kGroup], r, pair_at(panel, group) + group % 2 * Format::kCodeBytes);
+      pack_codes(&row.code[group * kGroup], r,
+                 pair_at(panel, group) + Format::kCodeOffset + group % 2 * Format::kCodeBytes);
     }
     if constexpr (Format::kSuper) {
       pack_super_scales(tensor, source_row(tensor, index), r, panel);
@@ -145,7 +146,7 @@ struct Packer {
       uint8_t* const packed = const_cast<uint8_t*>(panel);
       const Pair pair = {block_at(packed, group), pair_at(packed, group)};
       const int g = int(group % 2), in_group = int(k % kGroup);
-      const int code = code_at<Format>(pair.data + g * Format::kCodeBytes, r, in_group) - kShift;
+      const int code = code_at<Format>(codes_of<Format>(pair, g), r, in_group) - kShift;
       out[k] = group_scale<Format>(pair, g, in_group / kGroupHalf, r) * float(code);
       if constexpr (Format::kMin) out[k] += group_min<Format>(pair, g, r);
     }

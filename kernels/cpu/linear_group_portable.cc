@@ -21,7 +21,7 @@ void dot_half(const uint8_t* codes, const ActGroup& a, int h, int32_t* dot) {
 template <class Format>
 void add_group(Pair pair, int g, const ActGroup& a, float* sum) {
   int32_t dot[2][kPanelRows];
-  for (int h = 0; h < 2; ++h) dot_half<Format>(pair.data + g * Format::kCodeBytes, a, h, dot[h]);
+  for (int h = 0; h < 2; ++h) dot_half<Format>(codes_of<Format>(pair, g), a, h, dot[h]);
   for (int r = 0; r < kPanelRows; ++r) {
     const float first = float(dot[0][r]) * a.scale[0], second = float(dot[1][r]) * a.scale[1];
     const float scale = group_scale<Format>(pair, g, 0, r);
@@ -80,7 +80,7 @@ const GroupKernels kGroupKernelsPortable = {
                  multiply<FormatK4>, multiply<FormatK5>, multiply<FormatK6>},
     .token_block = kTokenBlock,
     .prepare = prepare,
-    .one_pass = true,
+    .one_pass_tokens = kMostTokens,
 };
 
 }  // namespace scalellm

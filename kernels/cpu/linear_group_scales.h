@@ -8,7 +8,7 @@ namespace scalellm {
 // Scale of half h of group g for row r.
 template <class Format>
 float group_scale(Pair pair, int g, int h, int r) {
-  const uint8_t* scales = pair.data + Format::kScaleOffset + g * Format::kScaleBytes;
+  const uint8_t* scales = pair.data + g * Format::kScaleBytes;
   if constexpr (!Format::kSuper) return f16_to_float(reinterpret_cast<const uint16_t*>(scales)[r]);
   const float d = f16_to_float(reinterpret_cast<const uint16_t*>(pair.header)[r]);
   if constexpr (Format::kHalves) return d * float(reinterpret_cast<const int8_t*>(scales)[kPanelRows * h + r]);

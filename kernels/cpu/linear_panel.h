@@ -73,7 +73,7 @@ struct GroupKernels {
   int token_block;  // most tokens of a call, at most kMostTokens
   // Quantises one token's float32[cols].
   void (*prepare)(const float* x, int64_t cols, uint8_t* acts);
-  bool one_pass;  // whether multiply reads a panel once, from its begin to its end, for all its tokens
+  int one_pass_tokens;  // most tokens for which a call reads its panel once, from its begin to its end
 };
 struct PanelKernels {
   MultiplyPanel multiply_floats[kNumFloatEncodings];
