@@ -147,10 +147,16 @@ SL_INLINE void add_group(const __m512i (*codes)[2], const __m512* scale, const u
 template <class Format, Mins kMins, int kCount>
 SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, int64_t at, Ahead& ahead, __m512* sum) {
   fetch(ahead);
-  __m512i codes[4][2];
-  load_codes<Format>(codes_of<Format>(pair, g), codes);
   __m512 scale[2];
   load_scales<Format>(pair, g, scale);
+  constexpr bool kMinHere = Format::kMin && kMins == Mins::kGroups;
+  [[maybe_unused]] __m512 min;
+  if constexpr (kMinHere) {
+    min = load_moved_min<Format>(pair, g);
+    if constexpr (kCount == 1) asm volatile("" : "+v"(min));  // in the order of the lines
+  }
+  __m512i codes[4][2];
+  load_codes<Format>(codes_of<Format>(pair, g), codes);
   // Pointers to tokens are read where they are used: the compiler would keep them in vector registers.
   asm volatile("" : : : "memory");
   constexpr int kInStep = 2;
@@ -160,8 +166,7 @@ SL_INLINE void add_group_tokens(Pair pair, int g, const uint8_t* const* acts, in
     add_group<Format, kInStep>(codes, scale, acts + i, at, sum + i);
   }
   if constexpr (kCount % kInStep != 0) add_group<Format, 1>(codes, scale, acts + kCount - 1, at, sum + kCount - 1);
-  if constexpr (Format::kMin && kMins == Mins::kGroups) {
-    const __m512 min = load_moved_min<Format>(pair, g);
+  if constexpr (kMinHere) {
     asm volatile("" : : : "memory");
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) {
