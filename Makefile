@@ -15,11 +15,12 @@ FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
 FLAGS_avx512 := $(FLAGS_avx2) -Wno-uninitialized -Wno-maybe-uninitialized -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
 FLAGS_amx := $(FLAGS_avx512) -mamx-tile -mamx-int8
 FLAGS_neon := -march=armv8.2-a+dotprod+fp16
-ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 amx,neon)
+ALL_ISAS := avx2 avx512 amx neon
+ISAS := $(if $(filter x86_64,$(ARCH)),$(filter-out neon,$(ALL_ISAS)),neon)
 ALL_CPU_SOURCES := $(sort $(wildcard kernels/common/*.cc kernels/cpu/*.cc))
-ISA_SOURCES := $(foreach isa,avx2 avx512 amx neon,$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
+ISA_SOURCES := $(foreach isa,$(ALL_ISAS),$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
 CPU_SOURCES := $(filter-out $(ISA_SOURCES),$(ALL_CPU_SOURCES)) $(foreach isa,$(ISAS),$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
-isa_of = $(strip $(foreach isa,avx2 avx512 amx neon,$(if $(filter %_$(isa).cc,$(1)),$(isa))))
+isa_of = $(strip $(foreach isa,$(ALL_ISAS),$(if $(filter %_$(isa).cc,$(1)),$(isa))))
 objects_in = $(patsubst kernels/%.cc,$(1)/%.o,$(CPU_SOURCES))
 ASAN_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 

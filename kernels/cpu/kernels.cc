@@ -18,7 +18,7 @@ const Kernels& kernels_for(int32_t isa) {
     case SL_ISA_AVX2:
       return kernels_avx2;
     case SL_ISA_AVX512:
-    case SL_ISA_AMX:
+    case SL_ISA_AMX:  // tiles are for the matrix products
       return kernels_avx512;
 #elif defined(__aarch64__)
     case SL_ISA_NEON:

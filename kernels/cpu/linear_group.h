@@ -93,20 +93,22 @@ using FormatK5 = GroupFormat<8, Scales::kSuper, true>;         // Q5_K
 using FormatK6 = GroupFormat<8, Scales::kSuperSigned, false>;  // Q6_K
 
 // Where the parts of a pair are: its block's header and itself.
-struct Pair {
-  const uint8_t* header;
-  const uint8_t* data;
+template <class Byte>
+struct PairOf {
+  Byte* header;
+  Byte* data;
 };
+using Pair = PairOf<const uint8_t>;
 
-template <class Format>
-SL_INLINE Pair pair_of(const uint8_t* panel, int64_t pair) {
-  const uint8_t* block = panel + pair / Format::kBlockPairs * Format::kBlockBytes;
+template <class Format, class Byte>
+SL_INLINE PairOf<Byte> pair_of(Byte* panel, int64_t pair) {
+  Byte* block = panel + pair / Format::kBlockPairs * Format::kBlockBytes;
   return {block, block + Format::kHeaderBytes + pair % Format::kBlockPairs * Format::kPairBytes};
 }
 
 // The lines of codes of group g.
-template <class Format>
-SL_INLINE const uint8_t* codes_of(Pair pair, int g) {
+template <class Format, class Byte>
+SL_INLINE Byte* codes_of(PairOf<Byte> pair, int g) {
   return pair.data + Format::kCodeOffset + g * Format::kCodeBytes;
 }
 

@@ -55,51 +55,57 @@ SL_INLINE void unpack(const uint8_t* panel, int64_t first, int count, Unpacked* 
   }
 }
 
+// Instructions name their tiles. The intrinsics want them as literals and do not tell the compiler that they read
+// memory.
+template <int kTile>
+SL_INLINE void load_tile(const void* data, int64_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(data), "r"(stride), "i"(kTile) : "memory");
+}
+template <int kTile>
+SL_INLINE void store_tile(void* data, int64_t stride) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(data), "r"(stride), "i"(kTile) : "memory");
+}
+template <int kSum, int kActs, int kCodes>
+SL_INLINE void add_tile_products() {
+  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kActs), "i"(kCodes));
+}
+
 using Products = int32_t[2][kTileTokens][16];
 
 // What every sum of products begins with, a row of a tile.
+struct alignas(64) TileRow {
+  int32_t value[16];
+};
 template <class Format>
-alignas(64) constexpr int32_t kStart[16] = {kRounding<Format>, kRounding<Format>, kRounding<Format>, kRounding<Format>,
-                                            kRounding<Format>, kRounding<Format>, kRounding<Format>, kRounding<Format>,
-                                            kRounding<Format>, kRounding<Format>, kRounding<Format>, kRounding<Format>,
-                                            kRounding<Format>, kRounding<Format>, kRounding<Format>, kRounding<Format>};
+constexpr TileRow kStart = [] {
+  TileRow row = {};
+  for (int32_t& value : row.value) value = kRounding<Format>;
+  return row;
+}();
 
-// The products of a group, of an even or an odd number. Instructions name their tiles, so each has its own.
-template <class Format>
-SL_INLINE void multiply_even(const uint8_t* acts, int64_t stride, const int8_t (*codes)[kCodeLines][64],
-                             Products& products) {
-  if constexpr (kRounding<Format> != 0) {
-    _tile_loadd(0, kStart<Format>, 0);
-    _tile_loadd(1, kStart<Format>, 0);
+template <class Format, int kTile>
+SL_INLINE void start_tile() {
+  if constexpr (kRounding<Format> == 0) {
+    asm volatile("tilezero %%tmm%c0" : : "i"(kTile));
   } else {
-    _tile_zero(0);
-    _tile_zero(1);
+    load_tile<kTile>(&kStart<Format>, 0);
   }
-  _tile_loadd(4, acts, stride);
-  _tile_loadd(6, codes[0], 64);
-  _tile_loadd(7, codes[1], 64);
-  _tile_dpbssd(0, 4, 6);
-  _tile_dpbssd(1, 4, 7);
-  _tile_stored(0, products[0], 64);
-  _tile_stored(1, products[1], 64);
 }
-template <class Format>
-SL_INLINE void multiply_odd(const uint8_t* acts, int64_t stride, const int8_t (*codes)[kCodeLines][64],
-                            Products& products) {
-  if constexpr (kRounding<Format> != 0) {
-    _tile_loadd(2, kStart<Format>, 0);
-    _tile_loadd(3, kStart<Format>, 0);
-  } else {
-    _tile_zero(2);
-    _tile_zero(3);
-  }
-  _tile_loadd(5, acts, stride);
-  _tile_loadd(6, codes[0], 64);
-  _tile_loadd(7, codes[1], 64);
-  _tile_dpbssd(2, 5, 6);
-  _tile_dpbssd(3, 5, 7);
-  _tile_stored(2, products[0], 64);
-  _tile_stored(3, products[1], 64);
+
+// The products of a group; groups take turns at the tiles.
+template <class Format, int kTurn>
+SL_INLINE void multiply_group(const uint8_t* acts, int64_t stride, const int8_t (*codes)[kCodeLines][64],
+                              Products& products) {
+  constexpr int kFirst = 2 * kTurn, kSecond = kFirst + 1, kActs = 4 + kTurn;
+  start_tile<Format, kFirst>();
+  start_tile<Format, kSecond>();
+  load_tile<kActs>(acts, stride);
+  load_tile<6>(codes[0], 64);
+  load_tile<7>(codes[1], 64);
+  add_tile_products<kFirst, kActs, 6>();
+  add_tile_products<kSecond, kActs, 7>();
+  store_tile<kFirst>(products[0], 64);
+  store_tile<kSecond>(products[1], 64);
 }
 
 // Adds a group to the sums of a tile's tokens.
@@ -124,14 +130,14 @@ SL_INLINE void add_tile(const Unpacked& from, int count, const uint8_t* acts, in
   __m512 sum[kTileTokens];
 #pragma GCC unroll 16
   for (int i = 0; i < kTileTokens; ++i) sum[i] = _mm512_load_ps(out + i * kPanelRows);
-  multiply_even<Format>(acts, stride, from.codes[0], products[0]);
+  multiply_group<Format, 0>(acts, stride, from.codes[0], products[0]);
 #pragma GCC unroll 1
   for (int g = 0; g < count; g += 2, acts += 2 * sizeof(ActGroup)) {
     fetch(ahead);
-    multiply_odd<Format>(acts + sizeof(ActGroup), stride, from.codes[g + 1], products[1]);
+    multiply_group<Format, 1>(acts + sizeof(ActGroup), stride, from.codes[g + 1], products[1]);
     add_products<Format>(products[0], from, g, acts, stride, sum);
     fetch(ahead);
-    if (g + 2 < count) multiply_even<Format>(acts + 2 * sizeof(ActGroup), stride, from.codes[g + 2], products[0]);
+    if (g + 2 < count) multiply_group<Format, 0>(acts + 2 * sizeof(ActGroup), stride, from.codes[g + 2], products[0]);
     add_products<Format>(products[1], from, g + 1, acts + sizeof(ActGroup), stride, sum);
   }
 #pragma GCC unroll 16
@@ -154,7 +160,6 @@ static void multiply_tiles(const uint8_t* panel, int64_t cols, const uint8_t* ac
     const int here = int(groups - first < kUnpackedGroups ? groups - first : kUnpackedGroups);
     Unpacked unpacked;
     unpack<Format>(panel, first, here, &unpacked);
-    asm volatile("" : : : "memory");  // _tile_loadd does not say that it reads what was stored
     const int64_t at = int64_t(sizeof(ActRow)) + first * int64_t(sizeof(ActGroup));
     for (int t = 0; t < tiles; ++t) {
       const int begin = t + 1 < tiles ? t * kTileTokens : count - kTileTokens;

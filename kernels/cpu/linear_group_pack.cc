@@ -75,13 +75,6 @@ struct Packer {
     return (num_pairs(cols) + Format::kBlockPairs - 1) / Format::kBlockPairs * Format::kBlockBytes;
   }
 
-  static uint8_t* block_at(uint8_t* panel, size_t group) {
-    return panel + group / (2 * Format::kBlockPairs) * Format::kBlockBytes;
-  }
-  static uint8_t* pair_at(uint8_t* panel, size_t group) {
-    return block_at(panel, group) + Format::kHeaderBytes + group / 2 % Format::kBlockPairs * Format::kPairBytes;
-  }
-
   static void pack_codes(const uint8_t* code, int r, uint8_t* lines) {
     constexpr int kMask = (1 << Format::kBits) - 1;
     for (int k = 0; k < kGroup; ++k) {
@@ -93,11 +86,10 @@ struct Packer {
   // binary16 scales and mins from the normal form.
   static void pack_scales(const RowCodes& row, int r, uint8_t* panel) {
     for (size_t group = 0; group < row.code.size() / kGroup; ++group) {
-      uint8_t* scales = pair_at(panel, group) + group % 2 * Format::kScaleBytes;
+      uint8_t* scales = pair_of<Format>(panel, int64_t(group / 2)).data + group % 2 * Format::kScaleBytes;
       reinterpret_cast<uint16_t*>(scales)[r] = float_to_f16(row.scale[2 * group]);
       if (!Format::kMin) continue;
-      uint8_t* mins = pair_at(panel, group) + Format::kMinOffset + group % 2 * Format::kScaleBytes;
-      reinterpret_cast<uint16_t*>(mins)[r] = float_to_f16(row.min[2 * group]);
+      reinterpret_cast<uint16_t*>(scales + Format::kMinOffset)[r] = float_to_f16(row.min[2 * group]);
     }
   }
 
@@ -108,18 +100,17 @@ struct Packer {
     for (int64_t first = 0; first < tensor.cols; first += shape.values, block += shape.bytes) {
       SuperScales super;
       read_super_scales(tensor.dtype, block, &super);
-      uint8_t* header = block_at(panel, size_t(first / kGroup));
+      uint8_t* header = pair_of<Format>(panel, first / kPairCols).header;
       reinterpret_cast<uint16_t*>(header)[r] = super.d;
       reinterpret_cast<uint16_t*>(header + 32)[r] = super.d_min;
       for (int j = 0; j < shape.values / kGroup; ++j) {
-        uint8_t* pair = pair_at(panel, size_t(first / kGroup + j));
-        uint8_t* scales = pair + j % 2 * Format::kScaleBytes;
+        uint8_t* scales = pair_of<Format>(panel, first / kPairCols + j / 2).data + j % 2 * Format::kScaleBytes;
         if (Format::kHalves) {
           scales[r] = super.scale[2 * j];
           scales[kPanelRows + r] = super.scale[2 * j + 1];
         } else {
           scales[r] = super.scale[j];
-          pair[Format::kMinOffset + j % 2 * Format::kScaleBytes + r] = super.min[j];
+          scales[Format::kMinOffset + r] = super.min[j];
         }
       }
     }
@@ -128,8 +119,8 @@ struct Packer {
   static void pack_row(const TensorView& tensor, int64_t index, RowCodes& row, int r, uint8_t* panel) {
     read_codes(tensor, index, row);
     for (size_t group = 0; group < row.code.size() / kGroup; ++group) {
-      pack_codes(&row.code[group * kGroup], r,
-                 pair_at(panel, group) + Format::kCodeOffset + group % 2 * Format::kCodeBytes);
+      const PairOf<uint8_t> pair = pair_of<Format>(panel, int64_t(group / 2));
+      pack_codes(&row.code[group * kGroup], r, codes_of<Format>(pair, int(group % 2)));
     }
     if constexpr (Format::kSuper) {
       pack_super_scales(tensor, source_row(tensor, index), r, panel);
@@ -142,10 +133,8 @@ struct Packer {
     // What lies between a stored byte and the code that the file's scale and min, or scale alone, are for.
     constexpr int kShift = Format::kMin ? (Format::kBits == 4 ? 0 : 128 - Format::kZero) : Format::kBits == 4 ? 8 : 128;
     for (int64_t k = 0; k < cols; ++k) {
-      const size_t group = size_t(k / kGroup);
-      uint8_t* const packed = const_cast<uint8_t*>(panel);
-      const Pair pair = {block_at(packed, group), pair_at(packed, group)};
-      const int g = int(group % 2), in_group = int(k % kGroup);
+      const Pair pair = pair_of<Format>(panel, k / kPairCols);
+      const int g = int(k / kGroup % 2), in_group = int(k % kGroup);
       const int code = code_at<Format>(codes_of<Format>(pair, g), r, in_group) - kShift;
       out[k] = group_scale<Format>(pair, g, in_group / kGroupHalf, r) * float(code);
       if constexpr (Format::kMin) out[k] += group_min<Format>(pair, g, r);

@@ -154,6 +154,14 @@ inline void stored_largest(int32_t isa) {
   }
 }
 
+// Activations of x[tokens][cols].
+inline void prepare_all(Member& member, const Linear& linear, const std::vector<float>& x, WeightBuffer& acts) {
+  const int64_t cols = linear.cols(), act_bytes = linear.act_layout().bytes_per_token;
+  member.for_tiles(static_cast<int64_t>(x.size()) / cols,
+                   [&](int64_t t) { linear.prepare(&x[static_cast<size_t>(t * cols)], acts.data() + t * act_bytes); });
+  member.barrier();
+}
+
 inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up, int32_t weight_format) {
   const int64_t cols = 256 * integer(1, 2), heads = 2;
   LinearSpec spec;
@@ -185,9 +193,7 @@ inline void linear(int32_t isa, const std::vector<int32_t>& dtypes, bool gate_up
 
   std::vector<float> sum = residual, gathered(chosen.size() * static_cast<size_t>(rows)), plain(residual.size());
   team.run([&](Member& member) {
-    member.for_tiles(
-        tokens, [&](int64_t t) { linear->prepare(&x[static_cast<size_t>(t * cols)], acts.data() + t * act_bytes); });
-    member.barrier();
+    prepare_all(member, *linear, x, acts);
     linear->run(member, acts.data(), tokens, plain.data(), stride, Store::kAssign, nullptr);
     linear->run(member, acts.data(), tokens, sum.data(), stride, Store::kAdd, bias.data());
     linear->run_gathered(member, acts.data(), chosen.data(), static_cast<int64_t>(chosen.size()), gathered.data(),
@@ -233,9 +239,7 @@ inline void together_and_alone(int32_t isa, int32_t dtype) {
   std::vector<float> together(size), gathered(size), alone(size);
   const auto stride = static_cast<int64_t>(rows);
   team.run([&](Member& member) {
-    member.for_tiles(
-        tokens, [&](int64_t t) { linear->prepare(&x[static_cast<size_t>(t * cols)], acts.data() + t * act_bytes); });
-    member.barrier();
+    prepare_all(member, *linear, x, acts);
     linear->run(member, acts.data(), tokens, together.data(), stride, Store::kAssign, nullptr);
     linear->run_gathered(member, acts.data(), order.data(), tokens, gathered.data(), stride);
     for (int64_t t = 0; t < tokens; ++t) {
