@@ -104,6 +104,10 @@ sim: $(DEPS) ## Simulate the engine under 10,000 seeds (ARGS="--seed 7" repeats 
 sim-aborts: $(DEPS) ## Abort 1,000,000 simulated requests and look for what is left
 	$(BUN) test/sim/aborts.ts 1000000
 
+.PHONY: hashes
+hashes: $(DEPS) native $(MODEL) ## Hash all outputs of the test models and the bundled one, for each instruction set of this machine
+	$(BUN) test/hashes/run.ts
+
 .PHONY: check
 check: $(DEPS) ## Type checks, lint and format checks
 	node_modules/.bin/tsc -p .

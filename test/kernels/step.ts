@@ -73,6 +73,8 @@ export function packStep(sequences: readonly SequenceStep[], options: StepOption
 }
 
 export interface StepResult {
+  /** All of it, as it came. */
+  words: Int32Array;
   tokens: Int32Array;
   ranks: Int32Array;
   logprobs: Float32Array;
@@ -85,6 +87,7 @@ export function unpackResult(words: Int32Array, numRows: number, maxTop: number)
   const slices = <T>(of: (from: number, to: number) => T, base: number): T[] =>
     Array.from({ length: numRows }, (_, r) => of(base + r * maxTop, base + (r + 1) * maxTop));
   return {
+    words,
     tokens: words.slice(0, numRows),
     ranks: words.slice(numRows, 2 * numRows),
     logprobs: float.slice(2 * numRows, 3 * numRows),
@@ -109,11 +112,18 @@ export function runStep(
 
 /** Runs a step and returns the raw logits [rows][vocab]. */
 export function logitsOf(backend: NativeBackend, sequences: readonly SequenceStep[]): Float32Array {
-  runStep(backend, sequences, { returnLogits: true });
-  const rows = sequences.reduce((n, s) => n + s.rows.length, 0);
-  const out = new Float32Array(rows * backend.info.vocabSize);
-  if (rows > 0) backend.logits(out);
-  return out;
+  return runStepWithLogits(backend, sequences).logits;
+}
+
+/** Runs a step; logits are raw, [rows][vocab]. */
+export function runStepWithLogits(
+  backend: NativeBackend,
+  sequences: readonly SequenceStep[],
+): StepResult & { logits: Float32Array } {
+  const result = runStep(backend, sequences, { returnLogits: true });
+  const logits = new Float32Array(result.tokens.length * backend.info.vocabSize);
+  if (logits.length > 0) backend.logits(logits);
+  return { ...result, logits };
 }
 
 export const GREEDY: SlotParams = {
