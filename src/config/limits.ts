@@ -7,6 +7,8 @@ export const LIMITS = Object.freeze({
    * is at most 7 bytes as an id, 5 as text; 128 are a batch of about 20 prompts of full length.
    */
   bodyBytesPerToken: 128,
+  /** Arrays and objects in each other; parsers and whoever walks the values recurse. */
+  maxJsonDepth: 256,
   /** But at least this: room for many short prompts, and for what a chat's JSON has around its texts. */
   minMaxBodyBytes: 1024 * 1024,
   /** A request from its arrival to its last token; 0: as long as it takes, since a client that leaves ends it. */
@@ -37,18 +39,41 @@ export const LIMITS = Object.freeze({
   maxPrompts: 256,
   /** Prompts times choices of one HTTP request: it must not fill the queue alone. */
   maxChoicesPerRequest: 512,
+  /**
+   * Extra variables of a chat template, arrays and objects included: they are cloned for the Worker on the event loop, at
+   * up to 2 us each.
+   */
+  maxTemplateValues: 16 * 1024,
   /** Chat templates are programs; a loop that runs longer than this is refused. */
   templateDeadlineMs: 2_000,
   /** Rendered prompts longer than this many characters a token of context cannot fit, so they are refused unread. */
   maxCharsPerToken: 32,
-  /** Tokenising the longest text of a 128k context, blanks alone, takes 4 s on one core; far beyond that something hangs. */
-  encodeDeadlineMs: 30_000,
+  /** A short text is encoded in milliseconds; a busy machine may take long to run the Worker at all. */
+  encodeDeadlineMs: 5_000,
+  /** Added for each 1,024 characters: 4 million blanks, the slowest text of a 128k context, take 4 s on one core. */
+  encodeDeadlineMsPerKiChar: 8,
   /** A tokenizer Worker is ready within 0.2 s; a machine that swaps may need far longer. */
   tokenizerStartMs: 30_000,
-  /** Texts that wait for the tokenizer Worker: at 50 us a short prompt the last waits under a second. */
+  /** Pause before a tokenizer Worker that could not start is started again. */
+  laneRestartMs: 1_000,
+  /** Texts up to this length, 13 ms of work, have a tokenizer Worker to themselves: they never wait for longer ones. */
+  expressTextChars: 32 * 1024,
+  /** Shorter texts overtake a waiting one only if they come within ten times what it takes itself (0.4 us a character). */
+  textPatienceMsPerChar: 0.004,
+  /** Texts wait, and none was done for this long: the server is not ready. A 128k context of blanks takes 4 s. */
+  textStallMs: 15_000,
+  /** Texts of one tenant that wait for a tokenizer Worker: at 50 us a short prompt the last waits under a second. */
   maxQueuedTexts: 4096,
   /** All their characters together: at 0.4 us each the last waits under 15 s. 64 MiB of memory. */
   maxQueuedTextChars: 32 * 1024 * 1024,
+  /** The same for all tenants together: twice as much, so that one cannot fill the queue alone. */
+  maxQueuedTextsOfAll: 8192,
+  maxQueuedTextCharsOfAll: 64 * 1024 * 1024,
+  /**
+   * A text that is certain to have more tokens than this many contexts is refused before it waits for the tokenizer.
+   * More than one, because /tokenize is asked how much too long a text is.
+   */
+  maxContextsOfText: 4,
   /** Texts up to this length are tokenised where they are, which takes under 1 ms; longer ones go to the Worker. */
   maxInlineTextChars: 512,
   /** The tokenizer's memory never shrinks: a Worker beyond this is replaced. It starts with about 15 MiB. */

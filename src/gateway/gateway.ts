@@ -42,9 +42,12 @@ export class Gateway {
     return this.entry(name).model;
   }
 
-  /** True when every model has a replica that can answer. */
+  /** True when every model has a replica that can answer and a text service that gets texts done. */
   ready(): boolean {
-    return this.served.size > 0 && [...this.served.values()].every((entry) => entry.replica.stats().ready);
+    return (
+      this.served.size > 0 &&
+      [...this.served.values()].every(({ model, replica }) => replica.stats().ready && model.text.ready)
+    );
   }
 
   replicas(): Replica[] {

@@ -5,6 +5,7 @@ import type { Endpoint } from "./request-handler.ts";
 
 /** POST /tokenize, as vLLM's: a prompt or messages to token ids. */
 export const tokenize: Endpoint = async (context, { gateway, limits }) => {
+  const { signal, tenant } = context;
   const fields = new Fields(await readJsonObject(context.request, { gateway, limits }));
   const model = gateway.model(fields.requiredString("model"));
   const prompt = fields.string("prompt");
@@ -12,7 +13,7 @@ export const tokenize: Endpoint = async (context, { gateway, limits }) => {
   const addGenerationPrompt = fields.boolean("add_generation_prompt") ?? true;
   let ids: Int32Array;
   if (prompt !== undefined) {
-    ids = await model.text.encode(prompt, addSpecialTokens ?? true, context.signal);
+    ids = await model.text.encode(prompt, addSpecialTokens ?? true, signal, tenant);
   } else if (fields.raw("messages") !== undefined) {
     const messages = decodeMessages(fields, limits);
     if (!model.text.hasChatTemplate) {
@@ -20,9 +21,9 @@ export const tokenize: Endpoint = async (context, { gateway, limits }) => {
     }
     const variables = fields.fields("chat_template_kwargs")?.toObject();
     const options = { addGenerationPrompt, ...(variables === undefined ? {} : { variables }) };
-    const rendered = await model.text.encodeChat(messages, options, context.signal);
+    const rendered = await model.text.encodeChat(messages, options, signal, tenant);
     // Templates write their own special tokens, so the tokenizer's come only where they are asked for.
-    ids = addSpecialTokens === true ? await model.text.encode(rendered.text, true, context.signal) : rendered.ids;
+    ids = addSpecialTokens === true ? await model.text.encode(rendered.text, true, signal, tenant) : rendered.ids;
   } else {
     throw fields.missing("prompt");
   }

@@ -1,5 +1,6 @@
 import type { Kitoken } from "kitoken/web";
 import { AddedTokenSplitter } from "./added-token-splitter.ts";
+import { isAsciiLetter } from "./ascii-letter.ts";
 import { createKitoken } from "./kitoken-module.ts";
 import { normalize } from "./normalize.ts";
 import type { EncoderDefinition } from "./tokenizer-definition.ts";
@@ -56,7 +57,7 @@ function* chunks(text: string, mark: string | undefined): Generator<string> {
   if (mark !== undefined) {
     let at = CHUNK_CHARS;
     while (text.length - from > CHUNK_CHARS && (at = text.indexOf(mark, at)) >= 0) {
-      if (isLetter(text.charCodeAt(at - 1)) && isLetter(text.charCodeAt(at + 1))) {
+      if (isAsciiLetter(text.charCodeAt(at - 1)) && isAsciiLetter(text.charCodeAt(at + 1))) {
         yield text.slice(from, at);
         from = at;
         at += CHUNK_CHARS;
@@ -66,10 +67,6 @@ function* chunks(text: string, mark: string | undefined): Generator<string> {
     }
   }
   yield from === 0 ? text : text.slice(from);
-}
-
-function isLetter(code: number): boolean {
-  return (code >= 0x41 && code <= 0x5a) || (code >= 0x61 && code <= 0x7a);
 }
 
 class IdBuffer {

@@ -20,9 +20,19 @@ export interface EncodedChat extends TextTimings {
 export interface TextService {
   readonly tokenizer: Tokenizer;
   readonly hasChatTemplate: boolean;
-  /** Rejects with ServeError invalid_argument when the text is too long to tokenise within the limits. */
-  encode(text: string, addSpecialTokens: boolean, signal?: AbortSignal): Promise<Int32Array>;
+  /** False while texts cannot be tokenised: no Worker lives, or texts wait and none gets done. */
+  readonly ready: boolean;
+  /**
+   * Rejects with ServeError: invalid_argument when the text is too long to tokenise within the limits, overloaded when
+   * too many wait. Waiting is fair between tenants; an aborted signal frees the text's place at once.
+   */
+  encode(text: string, addSpecialTokens: boolean, signal?: AbortSignal, tenant?: string): Promise<Int32Array>;
   /** Renders the chat template and encodes the result without adding special tokens. */
-  encodeChat(messages: readonly ChatMessage[], options: RenderOptions, signal?: AbortSignal): Promise<EncodedChat>;
+  encodeChat(
+    messages: readonly ChatMessage[],
+    options: RenderOptions,
+    signal?: AbortSignal,
+    tenant?: string,
+  ): Promise<EncodedChat>;
   close(): Promise<void>;
 }

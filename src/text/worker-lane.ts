@@ -1,4 +1,4 @@
-import { LIMITS } from "../config/limits.ts";
+import type { Limits } from "../config/limits.ts";
 import type { TextTimings } from "./text-service.ts";
 import type { FailureReason, OpenMessage, TextRequest, WorkerMessage } from "./worker-protocol.ts";
 
@@ -10,6 +10,8 @@ export type LaneOutcome =
       readonly encoderBytes: number;
     } & TextTimings)
   | { readonly type: "failed"; readonly reason: FailureReason; readonly message: string }
+  /** The request could not be handed to the Worker, which never saw it. */
+  | { readonly type: "unsent"; readonly cause: unknown }
   /** The template or the encoder ran past its deadline; the lane is closed. */
   | { readonly type: "overran"; readonly stage: "template" | "encoder" }
   /** The Worker ended by itself, or was closed. */
@@ -24,6 +26,7 @@ type ThreadWorker = Worker & Pick<Bun.Worker, "ref" | "unref">;
 /** One tokenizer Worker and the one request that it works on. After it has died or overrun, a lane is used up. */
 export class WorkerLane {
   readonly #worker: ThreadWorker;
+  readonly #limits: Limits;
   #stage: "starting" | "idle" | "template" | "encoder" | "closed" = "starting";
   #finish: ((outcome: LaneOutcome) => void) | undefined;
   #text: string | undefined;
@@ -31,14 +34,22 @@ export class WorkerLane {
   #timer: Timer | undefined;
   readonly #started = Promise.withResolvers<boolean>();
 
-  constructor(worker: Worker, open: OpenMessage) {
+  /** Throws where the Worker cannot be given its first message. */
+  constructor(worker: Worker, open: OpenMessage, limits: Limits) {
     this.#worker = worker as ThreadWorker;
+    this.#limits = limits;
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
+    worker.onmessageerror = () => this.#end({ type: "died", cause: "an answer of the Worker cannot be read" });
     // An error that nothing caught ends a Worker.
     worker.onerror = (event) => this.#end({ type: "died", cause: event.message });
     worker.addEventListener("close", () => this.#end({ type: "died", cause: "the Worker has ended" }));
-    this.#watch(LIMITS.tokenizerStartMs);
-    worker.postMessage(open);
+    this.#watch(limits.tokenizerStartMs);
+    try {
+      worker.postMessage(open);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /** Why the lane closed, where the Worker did not end as asked. */
@@ -58,13 +69,22 @@ export class WorkerLane {
   /** Never rejects. The lane must be idle: one request at a time. */
   async run(request: TextRequest): Promise<LaneOutcome> {
     if (!(await this.#started.promise) || this.#stage !== "idle") return { type: "died", cause: this.#cause };
+    try {
+      this.#worker.postMessage(request);
+    } catch (cause) {
+      // What cannot be cloned is refused here, before anything is sent.
+      return { type: "unsent", cause };
+    }
     const { promise, resolve } = Promise.withResolvers<LaneOutcome>();
     this.#finish = resolve;
     this.#text = undefined;
-    this.#stage = request.type === "chat" ? "template" : "encoder";
-    this.#watch(request.type === "chat" ? LIMITS.templateDeadlineMs : LIMITS.encodeDeadlineMs);
     this.#worker.ref();
-    this.#worker.postMessage(request);
+    if (request.type === "chat") {
+      this.#stage = "template";
+      this.#watch(this.#limits.templateDeadlineMs);
+    } else {
+      this.#encoding(request.text);
+    }
     return promise;
   }
 
@@ -76,8 +96,7 @@ export class WorkerLane {
     if (this.#stage === "closed") return;
     if (message.type === "rendered") {
       this.#text = message.text;
-      this.#stage = "encoder";
-      this.#watch(LIMITS.encodeDeadlineMs);
+      this.#encoding(message.text);
       return;
     }
     clearTimeout(this.#timer);
@@ -86,6 +105,12 @@ export class WorkerLane {
     this.#worker.unref();
     if (message.type === "ready") this.#started.resolve(true);
     else this.#finish?.(message.type === "encoded" ? { ...message, text: this.#text } : message);
+  }
+
+  #encoding(text: string): void {
+    this.#stage = "encoder";
+    const { encodeDeadlineMs, encodeDeadlineMsPerKiChar } = this.#limits;
+    this.#watch(encodeDeadlineMs + Math.ceil((text.length / 1024) * encodeDeadlineMsPerKiChar));
   }
 
   #watch(deadlineMs: number): void {

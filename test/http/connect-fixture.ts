@@ -11,6 +11,7 @@ import type { TextService } from "../../src/text/text-service.ts";
 
 /** One token a character code: enough to tell what was tokenised, by whom and how. BOS is 1. */
 const textService: TextService = {
+  ready: true,
   tokenizer: {
     vocabSize: 256,
     bosTokenId: 1,

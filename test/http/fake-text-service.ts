@@ -33,6 +33,7 @@ export const byteTokenizer: Tokenizer = {
 export class FakeTextService implements TextService {
   readonly tokenizer = byteTokenizer;
   hasChatTemplate = true;
+  ready = true;
   rendered: Array<{ messages: readonly ChatMessage[]; options: RenderOptions }> = [];
 
   async encode(text: string, addSpecialTokens: boolean, signal?: AbortSignal): Promise<Int32Array> {

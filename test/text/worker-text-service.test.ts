@@ -142,15 +142,20 @@ describe("texts that are refused", () => {
   });
 });
 
-test("a template without end is stopped, and the requests behind it are served", async () => {
+test("a template without end is stopped; the requests behind it do not wait for that", async () => {
   const loop = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
   const chatTemplate = `{% if messages[0].content == 'loop' %}${loop}{% endif %}ok`;
   const { service, workers } = await start({ ...sourceOf("gpt2"), chatTemplate }, 1000);
+  const ended: string[] = [];
   const endless = failure(service.encodeChat([{ role: "user", content: "loop" }], prompt));
-  const behind = service.encodeChat([{ role: "user", content: "hi" }], prompt);
+  void endless.then(() => ended.push("endless"));
+  const behind = await service.encodeChat([{ role: "user", content: "hi" }], prompt);
+  ended.push("behind");
+  expect(behind.text).toBe("ok");
   expect(await endless).toMatchObject({ code: "invalid_argument", param: "messages", reason: "template_deadline" });
-  expect((await behind).text).toBe("ok");
-  expect(workers()).toBe(2);
+  expect(ended).toEqual(["behind", "endless"]);
+  // Two lanes, and the one that took the place of the stopped one.
+  expect(workers()).toBe(3);
 });
 
 describe("Workers that fail", () => {
@@ -182,34 +187,6 @@ describe("Workers that fail", () => {
 
   test("one that cannot start makes the service unavailable", async () => {
     expect(await failure(start(sourceOf("gpt2"), 0, ["fake"]))).toMatchObject({ code: "unavailable" });
-  });
-});
-
-describe("waiting", () => {
-  const silent = "silent".padEnd(LIMITS.maxInlineTextChars + 1);
-
-  test("the queue is bounded, and closing rejects what waits", async () => {
-    const { service } = await start(sourceOf("gpt2"), 1000, ["fake"]);
-    const running = failure(service.encode(silent, false));
-    const waiting = Array.from({ length: LIMITS.maxQueuedTexts }, () => failure(service.encode(silent, false)));
-    expect(await failure(service.encode(silent, false))).toMatchObject({ code: "overloaded", retryAfterS: 1 });
-    await service.close();
-    for (const error of [await running, ...(await Promise.all(waiting))]) expect(error.code).toBe("unavailable");
-    expect(await failure(service.encode(silent, false))).toMatchObject({ code: "unavailable" });
-  });
-
-  test("an aborted request leaves at once, whether it waits or runs", async () => {
-    const { service, posted } = await start(sourceOf("gpt2"), 1000, ["fake"]);
-    const running = new AbortController();
-    const waiting = new AbortController();
-    const first = failure(service.encode(silent, false, running.signal));
-    const second = failure(service.encode(silent, false, waiting.signal));
-    waiting.abort();
-    expect(await second).toMatchObject({ code: "cancelled" });
-    running.abort();
-    expect(await first).toMatchObject({ code: "cancelled" });
-    expect(await failure(service.encode(silent, false, AbortSignal.abort()))).toMatchObject({ code: "cancelled" });
-    expect(posted).toEqual(["open", "encode"]);
   });
 });
 

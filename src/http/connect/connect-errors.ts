@@ -24,6 +24,7 @@ const SAMPLING_PARAM =
 
 function fieldPath(param: string): string {
   if (param.startsWith("messages")) return `chat.${param}`;
+  if (param === "chat_template_kwargs") return "chat.template_variables";
   return RENAMED[param] ?? (SAMPLING_PARAM.test(param) ? `sampling.${param}` : param);
 }
 

@@ -48,11 +48,12 @@ export async function decodeRequest(
 ): Promise<GenerateRequest> {
   const deadlineMs = requestDeadlineMs(deps.clock.nowMs(), deps.limits, context.timeoutMs());
   const model = deps.gateway.model(message.model);
-  const prompt = await resolvePrompt(message.prompt, message.addSpecialTokens ?? true, model, context.signal, "prompt");
+  const caller = { tenant: context.values.get(TENANT), signal: context.signal };
+  const prompt = await resolvePrompt(message.prompt, message.addSpecialTokens ?? true, model, caller, "prompt");
   const resume = message.$typeName === "scalellm.v1.GenerateRequest" ? message.resume : undefined;
   const draft = {
     id: `gen-${crypto.randomUUID()}`,
-    tenant: context.values.get(TENANT),
+    tenant: caller.tenant,
     promptTokenIds: prompt.ids,
     promptText: prompt.text,
     n: message.n,

@@ -10,6 +10,7 @@ import {
   type TokenizeRequest,
   TokenizeResponseSchema,
 } from "../../gen/scalellm/v1/inference_pb.ts";
+import { TENANT } from "./call-context.ts";
 import { complete } from "./complete.ts";
 import { generateStream } from "./generate-stream.ts";
 import { observeCall } from "./observe-call.ts";
@@ -18,7 +19,8 @@ import type { RpcDeps } from "./rpc-deps.ts";
 
 async function tokenize(message: TokenizeRequest, context: HandlerContext, deps: RpcDeps) {
   const model = deps.gateway.model(message.model);
-  const { ids } = await resolvePrompt(message.input, message.addSpecialTokens ?? true, model, context.signal, "input");
+  const caller = { tenant: context.values.get(TENANT), signal: context.signal };
+  const { ids } = await resolvePrompt(message.input, message.addSpecialTokens ?? true, model, caller, "input");
   return create(TokenizeResponseSchema, { tokenIds: [...ids], count: ids.length, maxModelLen: model.maxModelLen });
 }
 

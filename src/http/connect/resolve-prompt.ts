@@ -9,6 +9,12 @@ export interface ResolvedPrompt {
   text: string | undefined;
 }
 
+/** Whose prompt it is, and how long they wait for it. */
+export interface PromptCaller {
+  readonly tenant: string;
+  readonly signal: AbortSignal;
+}
+
 /** Either message's oneof: text, chat or (where the message has it) token ids. */
 type PromptInput = GenerateRequest["prompt"] | TokenizeRequest["input"];
 
@@ -17,22 +23,29 @@ export async function resolvePrompt(
   input: PromptInput,
   addSpecialTokens: boolean,
   model: ServedModel,
-  signal: AbortSignal,
+  caller: PromptCaller,
   field: "prompt" | "input",
 ): Promise<ResolvedPrompt> {
   switch (input.case) {
     case "text":
-      return { ids: await model.text.encode(input.value, addSpecialTokens, signal), text: input.value };
+      return {
+        ids: await model.text.encode(input.value, addSpecialTokens, caller.signal, caller.tenant),
+        text: input.value,
+      };
     case "tokenIds":
       return { ids: Int32Array.from(input.value.ids), text: undefined };
     case "chat":
-      return resolveChat(input.value, model, signal);
+      return resolveChat(input.value, model, caller);
     default:
       throw new ServeError("invalid_argument", `One of '${field}' is required.`, { param: field, reason: "missing" });
   }
 }
 
-async function resolveChat(chat: ChatPrompt, model: ServedModel, signal: AbortSignal): Promise<ResolvedPrompt> {
+async function resolveChat(
+  chat: ChatPrompt,
+  model: ServedModel,
+  { signal, tenant }: PromptCaller,
+): Promise<ResolvedPrompt> {
   if (!model.text.hasChatTemplate) {
     throw new ServeError(
       "invalid_argument",
@@ -63,5 +76,5 @@ async function resolveChat(chat: ChatPrompt, model: ServedModel, signal: AbortSi
     addGenerationPrompt: chat.addGenerationPrompt ?? true,
     ...(chat.templateVariables === undefined ? {} : { variables: chat.templateVariables }),
   };
-  return model.text.encodeChat(messages, options, signal);
+  return model.text.encodeChat(messages, options, signal, tenant);
 }

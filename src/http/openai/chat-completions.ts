@@ -65,7 +65,7 @@ async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<Chat
     const message = `The model '${model.name}' has no chat template; use /v1/completions.`;
     throw invalidField("messages", message, "no_chat_template");
   }
-  const { text, ids } = await model.text.encodeChat(messages, render, context.signal);
+  const { text, ids } = await model.text.encodeChat(messages, render, context.signal, context.tenant);
   const request = prepareRequest({ ...draft, promptTokenIds: ids, promptText: text }, model);
   Object.assign(context.logged, { model: model.name, id: request.id, promptTokens: ids.length });
   return { model, request, ...streamOptions };

@@ -61,7 +61,7 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
   const requests: GenerateRequest[] = [];
   const echoed: EchoedPrompt[] = [];
   for (const [i, prompt] of prompts.entries()) {
-    const ids = prompt.ids ?? (await model.text.encode(prompt.text!, addSpecialTokens, context.signal));
+    const ids = prompt.ids ?? (await model.text.encode(prompt.text!, addSpecialTokens, context.signal, context.tenant));
     const draft = {
       id: prompts.length === 1 ? id : `${id}-${i}`,
       tenant: context.tenant,
