@@ -190,3 +190,7 @@ bench-http: build ## Our server beside llama-server, which bench/peers/build-lla
 .PHONY: bench-http-share
 bench-http-share: build ## How much of the engine's throughput arrives through HTTP
 	$(BUN) bench/http-share.ts $(ARGS)
+
+.PHONY: bench-answers
+bench-answers: $(DEPS) build/libscalellm_cpu.so ## How good the bundled model's answers are under different sampling (ARGS="--setting 0.2,0.9,1.1 --show")
+	$(BUN) bench/answers.ts $(ARGS)

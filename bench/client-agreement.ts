@@ -98,7 +98,7 @@ async function runOpenAi({ baseURL, model, scale, cell }: Order): Promise<Turn> 
       temperature: 0,
       stream: true,
       stream_options: { include_usage: true },
-      ...{ ignore_eos: true, min_tokens: maxTokens },
+      ...{ ignore_eos: true, min_tokens: maxTokens, repetition_penalty: 1 },
     });
     const chunkMs: number[] = [];
     let outputTokens = 0;

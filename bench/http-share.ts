@@ -57,7 +57,14 @@ async function inProcess(concurrency: number): Promise<number> {
 
 /** Tokens/s of the same requests, streamed over HTTP to curl. */
 async function toCurl(concurrency: number): Promise<number> {
-  const options = { model, max_tokens: OUTPUT_TOKENS, ignore_eos: true, stream: true, temperature: 0 };
+  const options = {
+    model,
+    max_tokens: OUTPUT_TOKENS,
+    ignore_eos: true,
+    stream: true,
+    temperature: 0,
+    repetition_penalty: 1,
+  };
   const requests = Array.from({ length: requestsOf(concurrency) }, () => {
     const body = JSON.stringify(JSON.stringify({ ...options, prompt: nextPrompt() }));
     const header = 'header = "content-type: application/json"';

@@ -1,4 +1,5 @@
 import { ServeError } from "../core/errors.ts";
+import { failureReason } from "../core/failure-reason.ts";
 import type { ApiKind, Endpoint } from "./types.ts";
 
 /** Counts the tokens of a prompt as the server sees it: of a chat with one user message, or of a completion's prompt. */
@@ -11,6 +12,8 @@ export interface TokenCounter {
 export interface RequestDialect {
   /** `ignore_eos` and `min_tokens`, as vLLM and llama.cpp have them. */
   exactLength: boolean;
+  /** `repetition_penalty: 1`: a model's own default would change its speed and its text, and OpenAI has no such field. */
+  plainSampling: boolean;
   /** OpenAI's newer models refuse `max_tokens` in chats. */
   maxTokensField: "max_tokens" | "max_completion_tokens";
   /** `stream_options: {include_usage: true}`. */
@@ -18,10 +21,11 @@ export interface RequestDialect {
 }
 
 const DIALECTS: readonly RequestDialect[] = [
-  { exactLength: true, maxTokensField: "max_tokens", usage: true },
-  { exactLength: false, maxTokensField: "max_tokens", usage: true },
-  { exactLength: false, maxTokensField: "max_completion_tokens", usage: true },
-  { exactLength: false, maxTokensField: "max_tokens", usage: false },
+  { exactLength: true, plainSampling: true, maxTokensField: "max_tokens", usage: true },
+  { exactLength: false, plainSampling: true, maxTokensField: "max_tokens", usage: true },
+  { exactLength: false, plainSampling: false, maxTokensField: "max_tokens", usage: true },
+  { exactLength: false, plainSampling: false, maxTokensField: "max_completion_tokens", usage: true },
+  { exactLength: false, plainSampling: false, maxTokensField: "max_tokens", usage: false },
 ];
 /** A probe may wait for a model to be loaded. */
 const CONTROL_TIMEOUT_MS = 120_000;
@@ -68,7 +72,7 @@ export class EndpointApi {
 
   /** A request body in this server's dialect. */
   body(prompt: string | readonly { role: string; content: string }[], maxTokens: number): Record<string, unknown> {
-    const { exactLength, maxTokensField, usage } = this.dialect;
+    const { exactLength, plainSampling, maxTokensField, usage } = this.dialect;
     const input =
       this.kind === "completions"
         ? { prompt }
@@ -78,6 +82,7 @@ export class EndpointApi {
       ...input,
       stream: true,
       temperature: 0,
+      ...(plainSampling ? { repetition_penalty: 1 } : {}),
       [this.kind === "chat" ? maxTokensField : "max_tokens"]: maxTokens,
       ...(exactLength ? { ignore_eos: true, min_tokens: maxTokens } : {}),
       ...(usage ? { stream_options: { include_usage: true } } : {}),
@@ -143,8 +148,8 @@ export class EndpointApi {
     try {
       return await fetch(url, { ...init, signal: AbortSignal.timeout(CONTROL_TIMEOUT_MS) });
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new ServeError("unavailable", `${this.endpoint.label}: ${url.href} can't be reached: ${why}`, { cause });
+      const why = failureReason(cause);
+      throw new ServeError("unavailable", `${this.endpoint.label}: cannot reach ${url.href}: ${why}`, { cause });
     }
   }
 }

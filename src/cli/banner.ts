@@ -1,5 +1,6 @@
 import { wantsColor } from "../config/environment.ts";
 import type { Settings } from "../config/options.ts";
+import { samplingFieldName } from "../core/sampling-params.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import type { ReadyModel, RunningServer } from "./start-server.ts";
 import { VERSION } from "./version.ts";
@@ -10,6 +11,9 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
   const { replica } = model;
   const { info } = replica.engine;
   const kvTokens = info.numBlocks * info.blockSize;
+  const sampling = Object.entries(model.generationDefaults)
+    .map(([field, value]) => `${samplingFieldName(field)} ${value}`)
+    .join(", ");
   const rows: Array<readonly [string, string]> = [
     [
       "model",
@@ -21,6 +25,7 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
       "KV cache",
       `${formatCount(kvTokens)} tokens in blocks of ${info.blockSize}, ${formatBytes(info.numBlocks * info.kvBlockBytes)}`,
     ],
+    ...(sampling === "" ? [] : [["sampling", `${sampling}, where a request does not say`] as const]),
     ["sequences", `up to ${settings.maxNumSeqs} at once, ${settings.maxQueue} waiting`],
     ["HTTP", `${server.url}/v1  (OpenAI API, Connect, gRPC-Web)`],
     ...(server.grpcAddress ? [["gRPC", server.grpcAddress] as const] : []),

@@ -56,3 +56,8 @@ export const DEFAULT_SAMPLING: SamplingParams = Object.freeze({
   logprobs: undefined,
   promptLogprobs: undefined,
 });
+
+/** A field as both APIs spell it: top_p. */
+export function samplingFieldName(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

@@ -6,7 +6,7 @@ import { makeRecord } from "./make-record.ts";
 
 /** A run made up from a seed: later endpoints are slower, higher concurrencies too; a few requests fail. */
 export function makeResults(labels: readonly string[], concurrencies: readonly number[], slo?: Slo): RunResults {
-  const dialect = { exactLength: true, maxTokensField: "max_tokens", usage: true } as const;
+  const dialect = { exactLength: true, plainSampling: true, maxTokensField: "max_tokens", usage: true } as const;
   const endpoints: EndpointInfo[] = labels.map((label) => {
     return { label, url: `http://${label}/v1`, model: "m", dialect, lengthsFrom: "tokenize" };
   });

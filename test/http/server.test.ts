@@ -38,7 +38,8 @@ test("version", async () => {
 
 test("models: a list, and one by its name with or without an escaped slash", async () => {
   await using server = new TestServer();
-  const model = { id: MODEL, object: "model", created: 1_700_000_000, owned_by: "scalellm", max_model_len: 256 };
+  const named = { id: MODEL, object: "model", created: 1_700_000_000, owned_by: "scalellm" };
+  const model = { ...named, max_model_len: 256, default_sampling: { temperature: 0.7 } };
   expect(await (await fetch(`${server.url}/v1/models`)).json()).toEqual({ object: "list", data: [model] });
   for (const path of [MODEL, encodeURIComponent(MODEL)]) {
     expect(await (await fetch(`${server.url}/v1/models/${path}`)).json()).toEqual(model);

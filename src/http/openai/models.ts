@@ -1,3 +1,4 @@
+import { samplingFieldName } from "../../core/sampling-params.ts";
 import type { ServedModel } from "../../gateway/gateway.ts";
 import type { Endpoint } from "../request-handler.ts";
 import { requestPath } from "../request-path.ts";
@@ -10,6 +11,10 @@ function modelObject(model: ServedModel) {
     owned_by: "scalellm",
     // vLLM's addition.
     max_model_len: model.maxModelLen,
+    // Ours: what holds for a request that sets none.
+    default_sampling: Object.fromEntries(
+      Object.entries(model.generationDefaults).map(([field, value]) => [samplingFieldName(field), value]),
+    ),
   };
 }
 

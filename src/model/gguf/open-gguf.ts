@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { assembleWeights } from "../assemble-weights.ts";
 import type { FileRange } from "../embedded-file.ts";
+import { knownSampling } from "../known-sampling.ts";
 import { toModelSpec } from "../model-config.ts";
 import { servedName } from "../served-name.ts";
 import type { OpenedModel } from "../spec.ts";
@@ -22,7 +23,7 @@ export function openGguf(place: string | FileRange): OpenedModel {
       name: servedName(metadata.string("general.name") ?? basename(metadata.file, ".gguf")),
       plan: { spec: toModelSpec(config), paths, tensors },
       text: readGgufText(metadata, config.vocabSize),
-      generationDefaults: samplingDefaults(metadata),
+      generationDefaults: { ...knownSampling(metadata.string("general.name")), ...samplingDefaults(metadata) },
       fileBytes: weightBytes(tensors),
       quantization: describeQuantization(tensors),
     };

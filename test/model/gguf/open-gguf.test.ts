@@ -267,3 +267,21 @@ test("the bundled model", () => {
   const last = Math.max(...model.plan.tensors.map((tensor) => tensor.offset + tensor.numBytes));
   expect(last).toBeLessThanOrEqual(Bun.file(path).size);
 });
+
+test("sampling: the checkpoint's own, else what is known of its name, field by field", () => {
+  const key = (name: string) => `general.sampling.${name}`;
+  const f32 = (value: number): GgufValue => ({ f32: value });
+  expect(open(llamaWith({ [key("temp")]: f32(0.5) })).generationDefaults).toEqual({ temperature: 0.5 });
+  const bundled = { "general.name": { string: "Smollm2 135M 8k Lc100K Mix1 Ep2" } };
+  const known = { temperature: 0.2, topP: 0.9, repetitionPenalty: 1.1 };
+  expect(open(llamaWith(bundled)).generationDefaults).toEqual(known);
+  const both = open(llamaWith({ ...bundled, [key("temp")]: f32(0.5) }));
+  expect(both.generationDefaults).toEqual({ ...known, temperature: 0.5 });
+  const other = { "general.name": { string: "constructor" } };
+  expect(open(llamaWith(other)).generationDefaults).toEqual({});
+});
+
+test("the bundled file has defaults of its own", () => {
+  const { generationDefaults } = openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  expect(generationDefaults).toEqual({ temperature: 0.2, topP: 0.9, repetitionPenalty: 1.1 });
+});
