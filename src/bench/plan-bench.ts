@@ -109,10 +109,11 @@ export function parseEndpoint(text: string): Endpoint {
   const address = named?.[2] ?? text;
   let url: URL;
   try {
-    url = new URL(/^https?:\/\//.test(address) ? address : `http://${address}`);
+    url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(address) ? address : `http://${address}`);
   } catch {
     throw wrong("URL", `${text} is not [LABEL=]URL[#MODEL]`);
   }
+  if (!/^https?:$/.test(url.protocol)) throw wrong("URL", `${text} is neither http:// nor https://`);
   const model = url.hash === "" ? undefined : decodeURIComponent(url.hash.slice(1));
   url.hash = "";
   if (url.pathname === "/") url.pathname = "/v1";

@@ -68,6 +68,8 @@ export interface BenchFlags {
 
 const ALL = new Map<string, Flag>(Object.values(BENCH_FLAGS).flatMap((section) => Object.entries<Flag>(section)));
 
+export const BENCH_FLAG_NAMES: readonly string[] = [...ALL.keys()];
+
 /** Takes the flags of bench out of argv; Throws CliError. */
 export function splitBenchFlags(argv: readonly string[]): BenchFlags {
   const own: string[] = [];

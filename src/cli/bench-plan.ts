@@ -1,4 +1,6 @@
+import { accessSync, closeSync, constants, existsSync, openSync } from "node:fs";
 import os from "node:os";
+import { dirname, resolve } from "node:path";
 import {
   type BenchOptions,
   count,
@@ -15,6 +17,7 @@ import type { BenchPlan } from "../bench/run-bench.ts";
 import type { Endpoint } from "../bench/types.ts";
 import { LIMITS } from "../config/limits.ts";
 import { systemClock } from "../core/clock.ts";
+import { failureReason } from "../core/failure-reason.ts";
 import type { BenchFlags } from "./bench-flags.ts";
 import { CliError } from "./command.ts";
 
@@ -77,13 +80,26 @@ export function requireUniqueLabels(endpoints: readonly Endpoint[]): void {
     throw new CliError(`two endpoints are called ${twice}: name them, as in fast=http://HOST:PORT`, 2);
 }
 
+/** Throws CliError where a file cannot be written: that is better known before a long run than after it. */
+export function requireWritable(option: string, path: string | undefined): void {
+  if (path === undefined) return;
+  try {
+    // Neither a file that is there nor one that is not is changed.
+    if (existsSync(path)) closeSync(openSync(path, "r+"));
+    else accessSync(dirname(resolve(path)), constants.W_OK);
+  } catch (error) {
+    throw new CliError(`${option} ${path}: ${failureReason(error)}`, 2);
+  }
+}
+
 async function readText(option: string, path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   const file = Bun.file(path);
-  if (!(await file.exists())) throw new CliError(`${option} ${path}: no such file`, 2);
   if (file.size > LIMITS.maxBenchDatasetBytes)
     throw new CliError(`${option} ${path}: larger than ${LIMITS.maxBenchDatasetBytes} bytes`, 2);
-  return file.text();
+  return file.text().catch((error: unknown) => {
+    throw new CliError(`${option} ${path}: ${failureReason(error)}`, 2);
+  });
 }
 
 function describeClient(): string {

@@ -8,8 +8,9 @@ import { type BenchPlan, runBench } from "../bench/run-bench.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/options.ts";
 import { systemClock } from "../core/clock.ts";
-import { type BenchFlags, benchFlagsHelp, splitBenchFlags } from "./bench-flags.ts";
-import { draftPlan, headersOf, requireUniqueLabels } from "./bench-plan.ts";
+import { failureReason } from "../core/failure-reason.ts";
+import { BENCH_FLAG_NAMES, type BenchFlags, benchFlagsHelp, splitBenchFlags } from "./bench-flags.ts";
+import { draftPlan, headersOf, requireUniqueLabels, requireWritable } from "./bench-plan.ts";
 import { benchProgress } from "./bench-progress.ts";
 import { CliError, type Command } from "./command.ts";
 import { startPrivateServer } from "./private-server.ts";
@@ -44,7 +45,7 @@ export const benchCommand: Command = {
       return 0;
     }
     const flags = splitBenchFlags(argv);
-    const { settings, positionals } = loadSettings(flags.rest);
+    const { settings, positionals } = loadSettings(flags.rest, undefined, BENCH_FLAG_NAMES);
     if (flags.has("chrome-trace")) throw new CliError("--chrome-trace is an option of scalellm profile", 2);
     if (flags.has("compare")) return compare(positionals);
     return measure(flags, settings, positionals);
@@ -59,9 +60,12 @@ async function compare(files: readonly string[]): Promise<number> {
 }
 
 async function readResults(path: string): Promise<RunResults> {
-  const file = Bun.file(path);
-  if (!(await file.exists())) throw new CliError(`${path}: no such file`, 2);
-  return decodeResults(await file.text(), path);
+  const text = await Bun.file(path)
+    .text()
+    .catch((error: unknown) => {
+      throw new CliError(`${path}: ${failureReason(error)}`, 2);
+    });
+  return decodeResults(text, path);
 }
 
 async function measure(flags: BenchFlags, settings: Settings, urls: readonly string[]): Promise<number> {
@@ -74,6 +78,7 @@ async function measure(flags: BenchFlags, settings: Settings, urls: readonly str
   requireUniqueLabels(endpoints);
   const rounds = Number(flags.value("rounds") ?? (endpoints.length > 1 ? 2 : 1));
   if (!Number.isInteger(rounds) || rounds < 1) throw new CliError("--rounds: expected a whole number from 1", 2);
+  for (const name of ["output", "html"] as const) requireWritable(`--${name}`, flags.value(name));
   const abort = new AbortController();
   process.on("SIGINT", () => {
     // The second one means it: no results.

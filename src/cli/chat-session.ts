@@ -1,23 +1,22 @@
 import { loadSettings } from "../config/load-settings.ts";
-import { ConfigError, parseInteger, parseNumber } from "../config/parse.ts";
-import type { ChatEndpoint } from "./chat-client.ts";
-import { connectChat } from "./chat-client.ts";
+import { ConfigError } from "../config/parse.ts";
+import { type ChatEndpoint, connectChat } from "./chat-client.ts";
+import { CHAT_OPTION_NAMES, type ChatOptionName, fieldOf, parseChatOption } from "./chat-options.ts";
+import { startPrivateServer } from "./private-server.ts";
 
 /** Flags of chat and run that are not settings of a server. */
 export interface ChatFlags {
   url: string | undefined;
   system: string | undefined;
-  maxTokens: number | undefined;
-  temperature: number | undefined;
-  seed: number | undefined;
+  /** The fields of a chat completion request that the flags set. */
+  options: Record<string, number>;
 }
 
-const VALUE_FLAGS = ["url", "system", "max-tokens", "temperature", "seed"] as const;
-type ValueFlag = (typeof VALUE_FLAGS)[number];
+const VALUE_FLAGS = ["url", "system", ...CHAT_OPTION_NAMES] as const;
 
 /** Takes the chat flags out of argv; the rest goes to loadSettings. Throws ConfigError. */
 export function splitChatFlags(argv: readonly string[]): { flags: ChatFlags; rest: string[] } {
-  const found = new Map<ValueFlag, string>();
+  const flags: ChatFlags = { url: undefined, system: undefined, options: {} };
   const rest: string[] = [];
   for (let i = 0; i < argv.length; i++) {
     const arg = argv[i]!;
@@ -32,36 +31,18 @@ export function splitChatFlags(argv: readonly string[]): { flags: ChatFlags; res
     }
     const value = arg.includes("=") ? arg.slice(name.length + 3) : argv[++i];
     if (value === undefined) throw new ConfigError(`--${name} needs a value`);
-    found.set(name, value);
+    if (name === "url" || name === "system") flags[name] = value;
+    else flags.options[fieldOf(name)] = parseFlag(name, value);
   }
-  const parsed = (name: ValueFlag, parse: (value: string) => number) => {
-    const value = found.get(name);
-    if (value === undefined) return undefined;
-    try {
-      return parse(value);
-    } catch (error) {
-      throw error instanceof ConfigError ? new ConfigError(`--${name}: ${error.message}`) : error;
-    }
-  };
-  return {
-    flags: {
-      url: found.get("url"),
-      system: found.get("system"),
-      maxTokens: parsed("max-tokens", (value) => parseInteger(value, 1, 2 ** 31 - 1)),
-      temperature: parsed("temperature", (value) => parseNumber(value, 0, 2)),
-      seed: parsed("seed", (value) => parseInteger(value, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
-    },
-    rest,
-  };
+  return { flags, rest };
 }
 
-/** The fields of a chat completion request that the flags set. */
-export function requestOptions(flags: ChatFlags): Record<string, unknown> {
-  return {
-    ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
-    ...(flags.temperature === undefined ? {} : { temperature: flags.temperature }),
-    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-  };
+function parseFlag(name: ChatOptionName, value: string): number {
+  try {
+    return parseChatOption(name, value);
+  } catch (error) {
+    throw error instanceof ConfigError ? new ConfigError(`--${name}: ${error.message}`) : error;
+  }
 }
 
 export interface ChatSession {
@@ -79,32 +60,18 @@ export async function openChatSession(
   rest: readonly string[],
   modelFromPositional: boolean,
 ): Promise<ChatSession> {
-  const { settings, positionals } = loadSettings(rest);
-  if (flags.url) {
-    const endpoint = await connectChat(
-      flags.url,
-      settings.apiKey[0],
-      settings.servedModelName || settings.model || undefined,
-    );
-    return { endpoint, positionals, close: async () => {} };
+  const { settings, positionals } = loadSettings(rest, undefined, VALUE_FLAGS);
+  const [named, ...others] = positionals;
+  const model = modelFromPositional ? (named ?? settings.model) : settings.model;
+  const left = modelFromPositional ? others : positionals;
+  if (flags.url !== undefined) {
+    const name = settings.servedModelName || model || undefined;
+    const endpoint = await connectChat(flags.url, settings.apiKey[0], name);
+    return { endpoint, positionals: left, close: async () => {} };
   }
-  const { startServer } = await import("./start-server.ts");
-  const model = modelFromPositional ? (positionals[0] ?? settings.model) : settings.model;
-  const key = crypto.randomUUID();
-  const server = await startServer({
-    ...settings,
-    model,
-    host: "127.0.0.1",
-    port: 0,
-    grpc: false,
-    apiKey: [key],
-    logLevel: "warn",
-  });
-  await server.ready;
-  const endpoint = await connectChat(server.url, key, undefined);
-  return {
-    endpoint,
-    positionals: modelFromPositional ? positionals.slice(1) : positionals,
-    close: () => server.stop(false),
-  };
+  const server = await startPrivateServer({ ...settings, model });
+  const { label, baseUrl } = server.endpoint;
+  const { maxModelLen } = server;
+  const endpoint = { url: baseUrl.origin, apiKey: server.apiKey, model: label, label: "the model", maxModelLen };
+  return { endpoint, positionals: left, close: () => server.stop() };
 }

@@ -1,5 +1,7 @@
 import { ConfigError } from "../config/parse.ts";
 import { ServeError } from "../core/errors.ts";
+import { failureReason, isSystemFailure } from "../core/failure-reason.ts";
+import { nearestName } from "../core/nearest-name.ts";
 import { CliError, type Command } from "./command.ts";
 import { VERSION } from "./version.ts";
 
@@ -34,36 +36,64 @@ First steps
   scalellm run "Name three rivers."    one answer, no server
   scalellm chat                        talk to it here
   scalellm serve ORG/NAME              pull a model from the hub and serve it
-  scalellm COMMAND --help              every option of a command
+  scalellm help COMMAND                every option of a command
 `;
 
 export async function runCli(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv;
-  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+  const [first, ...others] = argv;
+  // `help serve`, `--help serve`: what `serve --help` says.
+  const isHelp = first === undefined || first === "help" || first === "--help" || first === "-h";
+  const [name, rest] = isHelp ? [others[0], ["--help"]] : [first, others];
+  if (name === undefined || (isHelp && ["help", "--help", "-h"].includes(name))) {
     process.stdout.write(HELP);
     return 0;
   }
-  if (name === "version" || name === "--version" || name === "-v") {
+  if (name === "version" || name === "--version" || name === "-v" || name === "-V") {
     process.stdout.write(`scalellm ${VERSION}\n`);
     return 0;
   }
-  const command = COMMANDS[name];
-  if (!command) {
-    process.stderr.write(`scalellm: unknown command '${name}'. Try: ${Object.keys(COMMANDS).join(", ")}.\n`);
+  if (!Object.hasOwn(COMMANDS, name)) {
+    process.stderr.write(`scalellm: ${unknownCommand(name)}\n`);
     return 2;
   }
   try {
-    return await (await command.load()).run(rest);
+    const command = await COMMANDS[name]!.load();
+    if (!command.ownsOutput) endWithReader();
+    return await command.run(rest);
   } catch (error) {
-    if (error instanceof ConfigError) {
-      process.stderr.write(`scalellm ${name}: ${error.message}\nSee scalellm ${name} --help.\n`);
-      return 2;
-    }
-    if (error instanceof CliError || error instanceof ServeError) {
-      process.stderr.write(`scalellm ${name}: ${error.message}\n`);
-      return error instanceof CliError ? error.exitCode : 1;
-    }
-    process.stderr.write(`scalellm ${name}: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`);
-    return 1;
+    const { message, exitCode } = describe(name, error);
+    process.stderr.write(`scalellm ${name}: ${message}\n`);
+    return exitCode;
   }
+}
+
+/** `scalellm bench | head`: when the reader has seen enough, the command is over. */
+function endWithReader(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      process.exit(0);
+    });
+}
+
+function unknownCommand(name: string): string {
+  const names = Object.keys(COMMANDS);
+  if (name.startsWith("-")) return `expected a command before ${name}: ${names.join(", ")}. See scalellm --help.`;
+  const meant =
+    nearestName(name.toLowerCase(), names) ?? names.find((known) => name.length > 1 && known.startsWith(name));
+  const hint = meant === undefined ? `Commands: ${names.join(", ")}.` : `Did you mean '${meant}'?`;
+  return `unknown command '${name}'. ${hint} See scalellm --help.`;
+}
+
+/** Errors that a person can do something about are a sentence; what is left is a fault of ours, with its stack. */
+function describe(command: string, error: unknown): { message: string; exitCode: number } {
+  if (error instanceof ConfigError)
+    return { message: `${error.message}\nSee scalellm ${command} --help.`, exitCode: 2 };
+  if (error instanceof CliError) return { message: error.message, exitCode: error.exitCode };
+  if (error instanceof ServeError) return { message: error.message, exitCode: 1 };
+  if (isSystemFailure(error)) {
+    const { path } = error as NodeJS.ErrnoException;
+    return { message: `${path === undefined ? "" : `${path}: `}${failureReason(error)}`, exitCode: 1 };
+  }
+  return { message: error instanceof Error ? (error.stack ?? error.message) : String(error), exitCode: 1 };
 }

@@ -1,5 +1,7 @@
 /** One subcommand. `run` returns the process's exit code: 0 done, 1 failed, 2 wrong usage. */
 export interface Command {
+  /** It acts itself when the reader of its output goes away; others end then. */
+  readonly ownsOutput?: true;
   run(argv: readonly string[]): Promise<number>;
 }
 
@@ -12,3 +14,6 @@ export class CliError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** Exit code of a program that Ctrl-C ended, as shells count it. */
+export const EXIT_INTERRUPTED = 130;

@@ -10,8 +10,8 @@ import type { Cell, RequestRecord } from "../bench/types.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/options.ts";
 import { systemClock } from "../core/clock.ts";
-import { benchFlagsHelp, splitBenchFlags } from "./bench-flags.ts";
-import { draftPlan, headersOf } from "./bench-plan.ts";
+import { BENCH_FLAG_NAMES, benchFlagsHelp, splitBenchFlags } from "./bench-flags.ts";
+import { draftPlan, headersOf, requireWritable } from "./bench-plan.ts";
 import { benchProgress } from "./bench-progress.ts";
 import { CliError, type Command } from "./command.ts";
 import { startPrivateServer } from "./private-server.ts";
@@ -49,7 +49,7 @@ export const profileCommand: Command = {
       return 0;
     }
     const given = splitBenchFlags(argv);
-    const { settings, positionals } = loadSettings(given.rest);
+    const { settings, positionals } = loadSettings(given.rest, undefined, BENCH_FLAG_NAMES);
     if (positionals.length > 1) throw new CliError(`expected one model, got ${positionals.join(" ")}`, 2);
     // Decode steps are told from others by every stream of the load decoding: an open loop has no such number.
     for (const name of ["rate", "ramp", "trace"] as const)
@@ -65,6 +65,7 @@ export const profileCommand: Command = {
 
 async function profile(flags: ReturnType<typeof splitBenchFlags>, settings: Settings): Promise<number> {
   const draft = await draftPlan(flags);
+  requireWritable("--chrome-trace", flags.value("chrome-trace"));
   const abort = new AbortController();
   process.once("SIGINT", () => abort.abort());
   let parts: ServerParts | undefined;

@@ -1,6 +1,7 @@
-import { type ClientMessage, streamChat } from "./chat-client.ts";
-import { openChatSession, requestOptions, splitChatFlags } from "./chat-session.ts";
-import { CliError, type Command } from "./command.ts";
+import { type ChatEvent, type ClientMessage, streamChat } from "./chat-client.ts";
+import { chatOptionsHelp } from "./chat-options.ts";
+import { openChatSession, splitChatFlags } from "./chat-session.ts";
+import { CliError, type Command, EXIT_INTERRUPTED } from "./command.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
 
 const HELP = `Usage: scalellm run [OPTIONS] "PROMPT"
@@ -16,19 +17,15 @@ Answer
                                   the model to load; default: the bundled one
   --url URL                       ask a running server instead of loading a model
   --system TEXT                   system message
-  --max-tokens N                  most tokens of the answer
-  --temperature T                 0 is greedy
-  --seed N                        the same seed gives the same answer
+${chatOptionsHelp("--", 32)}
 
 ${settingsHelp(["Model", "Engine"])}
 
 ${SETTINGS_LAYERS}
 `;
 
-/** Exit code of a program that Ctrl-C ended, as shells count it. */
-const EXIT_INTERRUPTED = 130;
-
 export const runCommand: Command = {
+  ownsOutput: true,
   async run(argv) {
     if (argv.includes("--help") || argv.includes("-h")) {
       process.stdout.write(HELP);
@@ -46,7 +43,7 @@ export const runCommand: Command = {
       // Only an answer is worth stopping gently: before it, Ctrl-C ends the process.
       const stop = new AbortController();
       process.once("SIGINT", () => stop.abort());
-      return await print(streamChat(session.endpoint, messages, requestOptions(flags), stop.signal), stop);
+      return await print(streamChat(session.endpoint, messages, flags.options, stop.signal), stop);
     } finally {
       await session.close();
     }
@@ -54,7 +51,7 @@ export const runCommand: Command = {
 };
 
 /** Prints the answer as it comes; Ctrl-C, or a reader that has seen enough (`| head`), ends it quietly. */
-async function print(answer: AsyncIterable<string>, stop: AbortController): Promise<number> {
+async function print(answer: AsyncIterable<ChatEvent>, stop: AbortController): Promise<number> {
   let readerGone = false;
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
@@ -62,7 +59,7 @@ async function print(answer: AsyncIterable<string>, stop: AbortController): Prom
     stop.abort();
   });
   try {
-    for await (const text of answer) process.stdout.write(text);
+    for await (const event of answer) if (event.type === "text") process.stdout.write(event.text);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   }

@@ -27,6 +27,7 @@ export interface ReadyModel {
   readonly architecture: string;
   readonly quantization: string;
   readonly hasChatTemplate: boolean;
+  readonly generationDefaults: OpenedModel["generationDefaults"];
   readonly replica: LocalReplica;
 }
 
@@ -141,6 +142,13 @@ async function loadModel(
       logger.error("the engine cannot go on", { model: name, error });
       hooks.onFatal?.(error);
     },
+  }).catch(async (error: unknown) => {
+    // Its Worker may be there already, and would keep the process.
+    await text.then(
+      (service) => service.close(),
+      () => {},
+    );
+    throw error;
   });
   const textService = await text;
   hooks.onParts?.({ authentication, text: textService, replica, libraryPath });
@@ -163,6 +171,7 @@ async function loadModel(
     architecture: opened.plan.spec.architecture,
     quantization: opened.quantization,
     hasChatTemplate,
+    generationDefaults: opened.generationDefaults,
     replica,
   };
 }

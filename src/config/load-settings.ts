@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
+import { failureReason } from "../core/failure-reason.ts";
+import { nearestName } from "../core/nearest-name.ts";
 import { SUPERVISED } from "./environment.ts";
 import { OPTIONS, type Option, type SettingName, type Settings } from "./options.ts";
 import { ConfigError } from "./parse.ts";
@@ -37,33 +39,18 @@ function add(layer: Layer, name: SettingName, value: unknown): void {
   layer.set(name, optionOf(name).list ? [...(known ?? []), value] : value);
 }
 
-/** The known name nearest to a mistyped one, within two edits; "" when none is. */
-function nearest(flag: string): string {
-  let best = "";
-  let bestDistance = 3;
-  for (const name of BY_FLAG.keys()) {
-    let row = Array.from({ length: name.length + 1 }, (_, i) => i);
-    for (let i = 1; i <= flag.length; i++) {
-      const next = [i];
-      for (let j = 1; j <= name.length; j++) {
-        next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (flag[i - 1] === name[j - 1] ? 0 : 1)));
-      }
-      row = next;
-    }
-    if (row[name.length]! < bestDistance) {
-      bestDistance = row[name.length]!;
-      best = name;
-    }
-  }
-  return best;
-}
+/** Flags that a command takes beside the settings: they are suggested for what was mistyped, too. */
+type OtherFlags = Iterable<string>;
 
-function suggestion(flag: string): string {
-  const name = nearest(flag);
+function suggestion(flag: string, others: OtherFlags = []): string {
+  const name = nearestName(flag, [...BY_FLAG.keys(), ...others]);
   return name ? ` Did you mean --${name}?` : "";
 }
 
-function fromFlags(argv: readonly string[]): { layer: Layer; positionals: string[]; file: string | undefined } {
+function fromFlags(
+  argv: readonly string[],
+  others: OtherFlags,
+): { layer: Layer; positionals: string[]; file: string | undefined } {
   const layer: Layer = new Map();
   const positionals: string[] = [];
   let file: string | undefined;
@@ -93,7 +80,7 @@ function fromFlags(argv: readonly string[]): { layer: Layer; positionals: string
     const negated = flag.startsWith("no-") ? BY_FLAG.get(flag.slice(3)) : undefined;
     const name = BY_FLAG.get(flag) ?? negated;
     if (!name || (negated && optionOf(negated).hint !== undefined)) {
-      throw new ConfigError(`unknown option --${flag}.${suggestion(flag)}`);
+      throw new ConfigError(`unknown option --${flag}.${suggestion(flag, others)}`);
     }
     if (optionOf(name).hint === undefined) {
       if (negated && inline !== undefined) throw new ConfigError(`--${flag} takes no value`);
@@ -112,7 +99,8 @@ function mistypedVariables(env: Record<string, string | undefined>): string[] {
   const known = new Set([SUPERVISED, ...NAMES.map((name) => variableOf(OPTIONS[name].name))]);
   return Object.keys(env).flatMap((key) => {
     if (!key.startsWith("SCALELLM_") || known.has(key)) return [];
-    const name = nearest(key.slice("SCALELLM_".length).replaceAll("_", "-").toLowerCase());
+    const typed = key.slice("SCALELLM_".length).replaceAll("_", "-").toLowerCase();
+    const name = nearestName(typed, BY_FLAG.keys());
     return name ? [`${key} is no setting and is ignored. Did you mean ${variableOf(name)}?`] : [];
   });
 }
@@ -134,7 +122,7 @@ function fromFile(path: string): Layer {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw new ConfigError(`--config ${path}: ${(error as Error).message}`);
+    throw new ConfigError(`--config ${path}: ${failureReason(error)}`);
   }
   if (text.length > MAX_FILE_BYTES) throw new ConfigError(`--config ${path}: larger than ${MAX_FILE_BYTES} bytes`);
   let data: unknown;
@@ -163,13 +151,14 @@ function fromFile(path: string): Layer {
 
 /**
  * Defaults < file (--config, JSON or YAML) < environment (SCALELLM_*) < flags, as one frozen object. A list replaces
- * the list of the layer below it. Throws ConfigError.
+ * the list of the layer below it. `otherFlags` only helps to name what was mistyped. Throws ConfigError.
  */
 export function loadSettings(
   argv: readonly string[],
   env: Record<string, string | undefined> = process.env,
+  otherFlags: OtherFlags = [],
 ): LoadedSettings {
-  const flags = fromFlags(argv);
+  const flags = fromFlags(argv, otherFlags);
   const file = flags.file ?? env.SCALELLM_CONFIG;
   const layers = [file ? fromFile(file) : new Map(), fromEnvironment(env), flags.layer];
   const settings: Record<string, unknown> = {};

@@ -104,7 +104,7 @@ describe("the command", () => {
       [[server.url, "--unknown"], 2, "--unknown"],
       [[server.url, "--trace", join(folder, "missing")], 2, "no such file"],
       [["--compare", "one.json"], 2, "two files"],
-      [["http://127.0.0.1:9"], 1, "can't be reached"],
+      [["http://127.0.0.1:9"], 1, "cannot reach"],
     ];
     for (const [args, code, message] of cases) {
       const result = await run(...args);

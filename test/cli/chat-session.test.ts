@@ -1,17 +1,17 @@
 import { expect, test } from "bun:test";
-import { requestOptions, splitChatFlags } from "../../src/cli/chat-session.ts";
+import { splitChatFlags } from "../../src/cli/chat-session.ts";
 
 test("chat flags are taken out, in both spellings, and the rest is left as it came", () => {
   const { flags, rest } = splitChatFlags(["--threads", "1", "--max-tokens", "5", "--system=a=b", "hi", "--seed=-3"]);
   expect(rest).toEqual(["--threads", "1", "hi"]);
   expect(flags.system).toBe("a=b");
-  expect(requestOptions(flags)).toEqual({ max_tokens: 5, seed: -3 });
+  expect(flags.options).toEqual({ max_tokens: 5, seed: -3 });
 });
 
 test("what follows -- is no flag", () => {
   const { flags, rest } = splitChatFlags(["--temperature", "0", "--", "--seed", "1"]);
   expect(rest).toEqual(["--", "--seed", "1"]);
-  expect(requestOptions(flags)).toEqual({ temperature: 0 });
+  expect(flags.options).toEqual({ temperature: 0 });
 });
 
 test("a wrong value is an error that names its flag, not a request without it", () => {

@@ -1,5 +1,6 @@
 import { LIMITS } from "../../config/limits.ts";
 import type { Clock } from "../../core/clock.ts";
+import { failureReason } from "../../core/failure-reason.ts";
 import type { ErrorKind } from "../types.ts";
 import type { Connection, Exchange } from "./connection.ts";
 import { ConnectionPool } from "./connection-pool.ts";
@@ -56,7 +57,7 @@ export class CompletionClient {
       } catch (error) {
         if (call.signal.aborted) return this.#failed(sentMs, "cancelled", "");
         if (error instanceof DOMException) return this.#failed(sentMs, "timeout", "no connection was made in time");
-        return this.#failed(sentMs, "connect", error instanceof Error ? error.message : String(error));
+        return this.#failed(sentMs, "connect", failureReason(error));
       }
       const result = await this.#exchange(connection, request, call, sentMs);
       // A server may close an idle connection just as a request is written to it; RFC 9112 section 9.3.1 says to retry.

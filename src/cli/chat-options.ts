@@ -1,0 +1,60 @@
+import { ConfigError, parseInteger, parseNumber } from "../config/parse.ts";
+import { nearestName } from "../core/nearest-name.ts";
+
+const anyInteger = (value: string) => parseInteger(value, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+const number = (low: number, high: number) => (value: string) => parseNumber(value, low, high);
+
+/** What a person may choose for an answer: the request's field, its help and its reader. Ranges are the API's. */
+export const CHAT_OPTIONS = {
+  "max-tokens": {
+    hint: "N",
+    help: "most tokens of an answer",
+    parse: (value: string) => parseInteger(value, 1, 2 ** 31 - 1),
+  },
+  temperature: { hint: "T", help: "0 is greedy; default: the model's own", parse: number(0, 2) },
+  "top-p": { hint: "P", help: "sample from the likeliest tokens that make up this share", parse: number(0, 1) },
+  "top-k": {
+    hint: "K",
+    help: "sample from the K likeliest tokens; 0: all",
+    parse: (value: string) => parseInteger(value, 0, 2 ** 31 - 1),
+  },
+  "min-p": { hint: "P", help: "drop tokens less likely than this share of the likeliest", parse: number(0, 1) },
+  "repetition-penalty": { hint: "R", help: "over 1: repeat less", parse: number(0.01, 100) },
+  "presence-penalty": { hint: "X", help: "-2 to 2: over 0, say new things", parse: number(-2, 2) },
+  "frequency-penalty": { hint: "X", help: "-2 to 2: over 0, repeat words less", parse: number(-2, 2) },
+  seed: { hint: "N", help: "the same seed gives the same answers", parse: anyInteger },
+} as const;
+
+export type ChatOptionName = keyof typeof CHAT_OPTIONS;
+export const CHAT_OPTION_NAMES = Object.keys(CHAT_OPTIONS) as ChatOptionName[];
+
+/** `top-p`, `top_p` and `TOP_P` are one name. Throws ConfigError for what is none. */
+export function chatOptionName(typed: string): ChatOptionName {
+  const name = typed.toLowerCase().replaceAll("_", "-");
+  const known = CHAT_OPTION_NAMES.find((option) => option === name);
+  if (known !== undefined) return known;
+  const meant = nearestName(name, CHAT_OPTION_NAMES);
+  throw new ConfigError(
+    meant === undefined
+      ? `there is no option '${typed}'; there are ${CHAT_OPTION_NAMES.join(", ")}`
+      : `there is no option '${typed}'. Did you mean ${meant}?`,
+  );
+}
+
+/** Throws ConfigError that says what would have been right. */
+export function parseChatOption(name: ChatOptionName, value: string): number {
+  return CHAT_OPTIONS[name].parse(value);
+}
+
+/** The request's field of an option. */
+export function fieldOf(name: ChatOptionName): string {
+  return name.replaceAll("-", "_");
+}
+
+/** The options as --help and /help show them. */
+export function chatOptionsHelp(prefix: string, width: number): string {
+  return CHAT_OPTION_NAMES.map((name) => {
+    const { hint, help } = CHAT_OPTIONS[name];
+    return `  ${`${prefix}${name} ${hint}`.padEnd(width)}${help}`;
+  }).join("\n");
+}
