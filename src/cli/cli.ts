@@ -80,7 +80,8 @@ function unknownCommand(name: string): string {
   const names = Object.keys(COMMANDS);
   if (name.startsWith("-")) return `expected a command before ${name}: ${names.join(", ")}. See scalellm --help.`;
   const meant =
-    nearestName(name.toLowerCase(), names) ?? names.find((known) => name.length > 1 && known.startsWith(name));
+    nearestName(name.toLowerCase(), [...names, "help", "version"]) ??
+    names.find((known) => name.length > 1 && known.startsWith(name));
   const hint = meant === undefined ? `Commands: ${names.join(", ")}.` : `Did you mean '${meant}'?`;
   return `unknown command '${name}'. ${hint} See scalellm --help.`;
 }
