@@ -11,6 +11,7 @@ import { createConnectHandler } from "../http/connect/create-connect-handler.ts"
 import { createGrpcServer, type GrpcServer } from "../http/grpc/grpc-server.ts";
 import { Lifecycle } from "../http/lifecycle.ts";
 import { createHttpServer, type HttpServer } from "../http/server.ts";
+import { TurnBudget } from "../http/turn-budget.ts";
 import { createLogger, type Logger } from "../metrics/logger.ts";
 import { ServerMetrics } from "../metrics/server-metrics.ts";
 import type { OpenedModel } from "../model/spec.ts";
@@ -69,7 +70,8 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const authentication = new Authentication(settings.apiKey);
   const lifecycle = new Lifecycle();
   const limits = { ...LIMITS, requestTimeoutMs: settings.requestTimeout * 1000 };
-  const rpc = { gateway, authentication, clock, limits, lifecycle, logger };
+  const turns = new TurnBudget(clock, limits);
+  const rpc = { gateway, authentication, clock, limits, lifecycle, logger, turns };
   if (!isLoopback(settings.host) && !authentication.required) {
     logger.warn("listening beyond this machine without an API key: anyone who reaches the port can use the model", {
       host: settings.host,
@@ -86,6 +88,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
       limits,
       corsOrigins: settings.corsOrigin,
       lifecycle,
+      turns,
       logger,
       connectHandler: createConnectHandler(rpc),
     }),

@@ -1,16 +1,38 @@
 /** Every bound on what a client can grow, each with its reason. */
 export const LIMITS = Object.freeze({
-  /** A 128k-token prompt is about 0.5 MB of text; 8 MiB leaves room for escapes and long chats. */
-  maxBodyBytes: 8 * 1024 * 1024,
   /**
-   * A JSON body is parsed on the event loop, 8 MiB of it in 30 to 80 ms. So a server of short contexts takes less: a token
-   * is at most 7 bytes as an id, 5 as text; 128 are a batch of about 20 prompts of full length.
+   * A 128k-token prompt is about 0.5 MB of text, 1.2 MB where every character is escaped. A body is parsed in one go on the
+   * event loop: 4 MiB of JSON in 10 to 45 ms.
+   */
+  maxBodyBytes: 4 * 1024 * 1024,
+  /**
+   * So a server of short contexts takes less, whatever the protocol: a token is at most 7 bytes as an id, 5 as text; 128 are
+   * a batch of about 20 prompts of full length.
    */
   bodyBytesPerToken: 128,
   /** Arrays and objects in each other; parsers and whoever walks the values recurse. */
   maxJsonDepth: 256,
   /** But at least this: room for many short prompts, and for what a chat's JSON has around its texts. */
   minMaxBodyBytes: 1024 * 1024,
+  /**
+   * The same for a body that came compressed, counted once it is unpacked: 8 kB of gzip may hold 8 MB. Only one long prompt
+   * is worth compressing.
+   */
+  inflatedBytesPerToken: 32,
+  /** But at least this. */
+  minMaxInflatedBytes: 256 * 1024,
+  /** A compressed message in the URL of a Connect GET, unpacked; URLs are for short texts. */
+  maxInflatedUrlBytes: 64 * 1024,
+  /**
+   * Fields of one protobuf message, with those of all messages in it, but for packed lists of ids. A chat of 4096 messages
+   * has 16 thousand. Each costs up to 0.5 us and 100 bytes to read.
+   */
+  maxMessageFields: 32 * 1024,
+  /**
+   * Work on large requests that one turn of the event loop does before it serves sockets and engine messages again. Short
+   * beside the 5 ms and more between two tokens of a stream, long beside the 0.1 ms that a turn costs.
+   */
+  turnWorkMs: 4,
   /** A request from its arrival to its last token; 0: as long as it takes, since a client that leaves ends it. */
   requestTimeoutMs: 0,
   /** Slow senders hold a socket and a buffer: headers and body must arrive within this. */

@@ -1,13 +1,33 @@
 import type { Limits } from "../config/limits.ts";
+import { ServeError } from "../core/errors.ts";
 import type { ServedModel } from "../gateway/gateway.ts";
 
-/** The most bytes of a JSON body: by the longest context served here, within maxBodyBytes. */
-export function maxJsonBytes(
-  models: readonly Pick<ServedModel, "maxModelLen">[],
+type Models = readonly Pick<ServedModel, "maxModelLen">[];
+
+export function longestContext(models: Models): number {
+  return Math.max(0, ...models.map((model) => model.maxModelLen));
+}
+
+/** The most bytes of a request's body, whatever the API: by the longest context served here, within maxBodyBytes. */
+export function maxRequestBytes(
+  models: Models,
   limits: Pick<Limits, "maxBodyBytes" | "minMaxBodyBytes" | "bodyBytesPerToken">,
 ): number {
-  const longest = Math.max(0, ...models.map((model) => model.maxModelLen));
-  return Math.min(limits.maxBodyBytes, Math.max(limits.minMaxBodyBytes, longest * limits.bodyBytesPerToken));
+  const byContext = longestContext(models) * limits.bodyBytesPerToken;
+  return Math.min(limits.maxBodyBytes, Math.max(limits.minMaxBodyBytes, byContext));
+}
+
+/** The most bytes that a compressed body may unpack to. */
+export function maxInflatedBytes(
+  models: Models,
+  limits: Pick<Limits, "maxBodyBytes" | "minMaxInflatedBytes" | "inflatedBytesPerToken">,
+): number {
+  const byContext = longestContext(models) * limits.inflatedBytesPerToken;
+  return Math.min(limits.maxBodyBytes, Math.max(limits.minMaxInflatedBytes, byContext));
+}
+
+export function bodyTooLarge(maxBytes: number): ServeError {
+  return new ServeError("payload_too_large", `The request body is larger than ${maxBytes} bytes.`);
 }
 
 /**

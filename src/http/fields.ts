@@ -19,6 +19,13 @@ export function wrongType(param: string, expected: string, value: unknown): Serv
   return invalidField(param, `Invalid type for '${param}': expected ${expected}, but got ${typeName(value)}.`);
 }
 
+/** The most items that a list may have, what they are called and why there are no more. */
+export interface ListBound {
+  readonly most: number;
+  readonly what: string;
+  readonly reason?: string;
+}
+
 /**
  * Reads the fields of a JSON object with their types checked. Every reader gives undefined for an absent field and for
  * null, and throws ServeError invalid_argument that names the field by its whole path for a value of another type.
@@ -77,23 +84,34 @@ export class Fields {
     throw wrongType(this.param(name), "an array", value);
   }
 
-  integers(name: string): number[] | undefined {
-    return this.array(name)?.map((value, i) => {
+  /** `bound` is checked before anything is made of the items, as in strings(). */
+  integers(name: string, bound?: ListBound): number[] | undefined {
+    const values = this.array(name);
+    this.checkLength(name, values?.length ?? 0, bound);
+    return values?.map((value, i) => {
       if (!Number.isInteger(value)) throw wrongType(`${this.param(name)}[${i}]`, "an integer", value);
       return value as number;
     });
   }
 
   /** A string, or a list of strings. */
-  strings(name: string): string[] | undefined {
+  strings(name: string, bound?: ListBound): string[] | undefined {
     const value = this.raw(name);
     if (value === undefined) return undefined;
     if (typeof value === "string") return [value];
     if (!Array.isArray(value)) throw wrongType(this.param(name), "a string or an array of strings", value);
+    this.checkLength(name, value.length, bound);
     return value.map((item, i) => {
       if (typeof item !== "string") throw wrongType(`${this.param(name)}[${i}]`, "a string", item);
       return item;
     });
+  }
+
+  /** Throws for a list of `length` items that is longer than its bound. */
+  checkLength(name: string, length: number, bound: ListBound | undefined): void {
+    if (bound === undefined || length <= bound.most) return;
+    const message = `At most ${bound.most} ${bound.what} are allowed.`;
+    throw invalidField(this.param(name), message, bound.reason ?? "invalid_value");
   }
 
   fields(name: string): Fields | undefined {

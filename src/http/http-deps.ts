@@ -6,6 +6,7 @@ import type { Logger } from "../metrics/logger.ts";
 import type { ServerMetrics } from "../metrics/server-metrics.ts";
 import type { ConnectHandler } from "./connect/create-connect-handler.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import type { TurnBudget } from "./turn-budget.ts";
 
 /** What the HTTP server is composed of. */
 export interface HttpDeps {
@@ -20,6 +21,8 @@ export interface HttpDeps {
   /** Exact origins that browsers may call from, or "*"; empty: none. */
   readonly corsOrigins: readonly string[];
   readonly lifecycle: Lifecycle;
+  /** Shared by every API of the process. */
+  readonly turns: TurnBudget;
   readonly logger: Logger;
   /** Answers /scalellm.v1.*; authenticates by itself. */
   readonly connectHandler?: ConnectHandler | undefined;

@@ -3,6 +3,7 @@ import { ServeError } from "../core/errors.ts";
 import type { GenerateRequest } from "../core/generate.ts";
 import { DEFAULT_SAMPLING, type SamplingParams } from "../core/sampling-params.ts";
 import type { ServedModel } from "../gateway/gateway.ts";
+import { promptTooLong } from "./prompt-too-long.ts";
 
 /** What an API decoded from its own format: types are right, ranges are not yet checked. */
 export interface RequestDraft {
@@ -117,12 +118,7 @@ export function prepareRequest(draft: RequestDraft, model: ServedModel): Generat
   const room = model.maxModelLen - draft.promptTokenIds.length;
   if (draft.promptTokenIds.length === 0) throw invalid(paramOf("prompt"), "The prompt must have at least one token.");
   if (room < 1) {
-    throw invalid(
-      paramOf("prompt"),
-      `This model's maximum context length is ${model.maxModelLen} tokens, but the prompt has ` +
-        `${draft.promptTokenIds.length}; at least one must be left for the answer.`,
-      "context_length_exceeded",
-    );
+    throw promptTooLong(paramOf("prompt"), draft.promptTokenIds.length, model.maxModelLen);
   }
   checkTokenIds(draft.promptTokenIds, model.vocabSize, paramOf("prompt"));
 

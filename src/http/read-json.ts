@@ -1,18 +1,18 @@
 import { ServeError } from "../core/errors.ts";
-import { declaredLength, maxJsonBytes } from "./body-limit.ts";
+import { bodyTooLarge, declaredLength, maxRequestBytes } from "./body-limit.ts";
 import type { HttpDeps } from "./http-deps.ts";
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
  * Reads a request's body as a JSON object, whatever its content-type says (as OpenAI does). Throws ServeError:
- * payload_too_large beyond maxJsonBytes (known from content-length before a byte is read, where there is one),
+ * payload_too_large beyond maxRequestBytes (known from content-length before a byte is read, where there is one),
  * deadline_exceeded with reason body_timeout when it does not arrive within bodyDeadlineMs, invalid_argument for what is
  * no JSON object in UTF-8.
  */
 export async function readJsonObject(
   request: Request,
-  { gateway, limits }: Pick<HttpDeps, "gateway" | "limits">,
+  { gateway, limits, turns }: Pick<HttpDeps, "gateway" | "limits" | "turns">,
 ): Promise<Record<string, unknown>> {
   const encoding = request.headers.get("content-encoding");
   if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
@@ -20,7 +20,12 @@ export async function readJsonObject(
       reason: "unsupported_content_encoding",
     });
   }
-  return parseObject(await readText(request, maxJsonBytes(gateway.models(), limits), limits.bodyDeadlineMs));
+  const text = await readText(request, maxRequestBytes(gateway.models(), limits), limits.bodyDeadlineMs);
+  if (turns.spent()) await turns.next();
+  const object = parseObject(text);
+  // What the endpoint does with it comes on top.
+  if (turns.spent()) await turns.next();
+  return object;
 }
 
 function parseObject(text: string): Record<string, unknown> {
@@ -39,7 +44,7 @@ function parseObject(text: string): Record<string, unknown> {
 
 async function readText(request: Request, maxBytes: number, deadlineMs: number): Promise<string> {
   const declared = declaredLength(request.headers);
-  if (declared !== undefined && declared > maxBytes) throw tooLarge(maxBytes);
+  if (declared !== undefined && declared > maxBytes) throw bodyTooLarge(maxBytes);
   const expired = Promise.withResolvers<never>();
   // Nobody may be waiting when the time is up.
   expired.promise.catch(() => {});
@@ -74,15 +79,11 @@ async function readUnbounded(request: Request, maxBytes: number, expired: Promis
       const { done, value } = await Promise.race([reader.read(), expired]);
       if (done) return text + decoder.decode();
       received += value.length;
-      if (received > maxBytes) throw tooLarge(maxBytes);
+      if (received > maxBytes) throw bodyTooLarge(maxBytes);
       text += decoder.decode(value, { stream: true });
     }
   } catch (error) {
     reader.cancel().catch(() => {});
     throw error;
   }
-}
-
-function tooLarge(maxBytes: number): ServeError {
-  return new ServeError("payload_too_large", `The request body is larger than ${maxBytes} bytes.`);
 }

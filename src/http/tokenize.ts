@@ -4,9 +4,10 @@ import { readJsonObject } from "./read-json.ts";
 import type { Endpoint } from "./request-handler.ts";
 
 /** POST /tokenize, as vLLM's: a prompt or messages to token ids. */
-export const tokenize: Endpoint = async (context, { gateway, limits }) => {
+export const tokenize: Endpoint = async (context, deps) => {
+  const { gateway, limits } = deps;
   const { signal, tenant } = context;
-  const fields = new Fields(await readJsonObject(context.request, { gateway, limits }));
+  const fields = new Fields(await readJsonObject(context.request, deps));
   const model = gateway.model(fields.requiredString("model"));
   const prompt = fields.string("prompt");
   const addSpecialTokens = fields.boolean("add_special_tokens");

@@ -5,6 +5,7 @@ import type { GenerateEvent, GenerateRequest } from "../../src/core/generate.ts"
 import { Gateway } from "../../src/gateway/gateway.ts";
 import type { RpcDeps } from "../../src/http/connect/rpc-deps.ts";
 import { Lifecycle } from "../../src/http/lifecycle.ts";
+import { TurnBudget } from "../../src/http/turn-budget.ts";
 import type { LogFields, LogLevel } from "../../src/metrics/logger.ts";
 import type { Replica, ReplicaStats } from "../../src/replica/replica.ts";
 import type { TextService } from "../../src/text/text-service.ts";
@@ -153,5 +154,9 @@ export function createFixture(limits: Partial<Limits> = {}): {
     },
   };
   const deps = { gateway, authentication, clock: systemClock, limits: { ...LIMITS, ...limits } };
-  return { deps: { ...deps, lifecycle: new Lifecycle(), logger }, replica, logged };
+  return {
+    deps: { ...deps, lifecycle: new Lifecycle(), turns: new TurnBudget(systemClock, LIMITS), logger },
+    replica,
+    logged,
+  };
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import http2 from "node:http2";
 import { LIMITS } from "../../src/config/limits.ts";
-import { maxJsonBytes } from "../../src/http/body-limit.ts";
+import { maxRequestBytes } from "../../src/http/body-limit.ts";
 import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
 import { readJsonObject } from "../../src/http/read-json.ts";
 import { API_KEY, createFixture, MODEL as RPC_MODEL } from "./connect-fixture.ts";
@@ -132,14 +132,14 @@ test("a client that goes away in the middle of its body leaves nothing behind", 
 
 test("the bound on a body follows the longest context served, within bounds of its own", async () => {
   const bound = (...contexts: number[]) =>
-    maxJsonBytes(
+    maxRequestBytes(
       contexts.map((maxModelLen) => ({ maxModelLen })),
       LIMITS,
     );
   expect(bound()).toBe(2 ** 20);
   expect(bound(512)).toBe(2 ** 20);
   expect(bound(512, 16_384)).toBe(2 ** 21);
-  expect(bound(1_000_000)).toBe(2 ** 23);
+  expect(bound(1_000_000)).toBe(2 ** 22);
   await using server = new TestServer({ maxModelLen: 100, limits: { minMaxBodyBytes: 1000, bodyBytesPerToken: 20 } });
   for (const [chars, status] of [
     [1900, 400],

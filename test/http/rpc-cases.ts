@@ -273,6 +273,43 @@ export function rpcCases(
     expect(replica.requests).toHaveLength(0);
   });
 
+  test(`${protocol}: a list longer than it may be is refused by its field`, async () => {
+    const tokenIds = Array(MAX_MODEL_LEN + 1).fill(5);
+    const prompt = { case: "tokenIds", value: { ids: tokenIds } } as const;
+    const long = [
+      () => client().complete({ model: MODEL, prompt }),
+      () => drainStream(client().generate({ model: MODEL, prompt })),
+      () => drainStream(client().generate({ ...hi, sampling: { seed: 1n }, resume: { outputTokenIds: tokenIds } })),
+      () => client().complete({ ...hi, sampling: { stop: Array(17).fill("x") } }),
+      () => client().complete({ ...hi, sampling: { stopTokenIds: Array(129).fill(5) } }),
+      () =>
+        client().complete({
+          ...hi,
+          sampling: {
+            logitBias: Object.fromEntries(
+              Array(1025)
+                .entries()
+                .map(([i]) => [i, 1]),
+            ),
+          },
+        }),
+      () =>
+        client().complete({
+          model: MODEL,
+          prompt: { case: "chat", value: { messages: Array(4097).fill({ role: "user" }) } },
+        }),
+    ];
+    const params = [];
+    for (const run of long) {
+      const error = await failure(run);
+      expect(error.code).toBe(Code.InvalidArgument);
+      params.push(detail(error)?.param);
+    }
+    const sampling = ["sampling.stop", "sampling.stop_token_ids", "sampling.logit_bias"];
+    expect(params).toEqual(["prompt", "prompt", "resume.output_token_ids", ...sampling, "chat.messages"]);
+    expect(replica.requests).toEqual([]);
+  });
+
   test(`${protocol}: gzip works both ways`, async () => {
     const options = { sendCompression: compressionGzip, acceptCompression: [compressionGzip] };
     const value = "b".repeat(50_000);

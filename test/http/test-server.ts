@@ -6,6 +6,7 @@ import { Gateway, type ServedModel } from "../../src/gateway/gateway.ts";
 import type { HttpDeps } from "../../src/http/http-deps.ts";
 import { Lifecycle } from "../../src/http/lifecycle.ts";
 import { createHttpServer, type HttpServer } from "../../src/http/server.ts";
+import { TurnBudget } from "../../src/http/turn-budget.ts";
 import type { LogFields, Logger } from "../../src/metrics/logger.ts";
 import { ServerMetrics } from "../../src/metrics/server-metrics.ts";
 import { FakeReplica } from "./fake-replica.ts";
@@ -59,6 +60,7 @@ export class TestServer implements AsyncDisposable {
       limits: { ...LIMITS, ...options.limits },
       corsOrigins: options.corsOrigins ?? [],
       lifecycle: this.lifecycle,
+      turns: new TurnBudget(systemClock, LIMITS),
       logger: this.logger(),
       connectHandler: options.connectHandler,
     });

@@ -13,6 +13,7 @@ import { bodyWithin } from "./body-deadline.ts";
 import { CALL_ORIGIN, type CallOrigin } from "./call-context.ts";
 import { FRAME_SINK, takesFrames } from "./frame-sink.ts";
 import { createInferenceService } from "./inference-service.ts";
+import { RequestBodies } from "./request-bodies.ts";
 import { ResponseBody } from "./response-body.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
@@ -28,11 +29,12 @@ export function createConnectHandler(deps: RpcDeps): ConnectHandler {
   const router = createConnectRouter({ ...rpcOptions(deps), grpc: false });
   router.service(InferenceService, createInferenceService(deps));
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const bodies = new RequestBodies(deps);
   const prefix = `/${InferenceService.typeName}/`;
   return (request, origin) => {
     const path = requestPath(request);
     const handler = handlers.get(path);
-    if (handler !== undefined) return answer(handler, request, origin, deps.limits);
+    if (handler !== undefined) return answer(handler, request, origin, deps.limits, bodies);
     return path.startsWith(prefix) ? Promise.resolve(new Response(null, { status: 404 })) : undefined;
   };
 }
@@ -42,6 +44,7 @@ async function answer(
   request: Request,
   origin: CallOrigin | undefined,
   limits: Limits,
+  bodies: RequestBodies,
 ): Promise<Response> {
   const body = new ResponseBody(limits.stalledReaderMs, () => origin?.release());
   // This or the body's own cancel tells of a client that went away; which one fires first depends on what the server is doing.
@@ -51,8 +54,7 @@ async function answer(
     httpVersion: "",
     method: request.method,
     url: request.url,
-    header: request.headers,
-    body: bodyWithin(readBody(request, limits), limits.bodyDeadlineMs),
+    ...bodies.check(handler.method, request.headers, bodyWithin(readBody(request, limits), limits.bodyDeadlineMs)),
     signal: body.signal,
     contextValues: createContextValues()
       .set(FRAME_SINK, takesFrames(request.headers) ? body : undefined)

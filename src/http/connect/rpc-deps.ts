@@ -4,6 +4,7 @@ import type { Authentication } from "../../gateway/authentication.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
 import type { Logger } from "../../metrics/logger.ts";
 import type { Lifecycle } from "../lifecycle.ts";
+import type { TurnBudget } from "../turn-budget.ts";
 
 /** What the RPC services need of the server; HttpDeps has it all. */
 export interface RpcDeps {
@@ -12,5 +13,7 @@ export interface RpcDeps {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly lifecycle: Lifecycle;
+  /** Shared by every API of the process. */
+  readonly turns: TurnBudget;
   readonly logger: Logger;
 }

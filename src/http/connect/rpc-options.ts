@@ -1,11 +1,11 @@
 import type { ConnectRouterOptions } from "@connectrpc/connect";
-import { compressionGzip } from "@connectrpc/connect-node";
+import { urlGzip } from "./inflate.ts";
 import { createRequestGate } from "./request-gate.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
 /**
- * Gate, bounds and codecs of every RPC. Services named in `open` need no key. Decompressed messages count against
- * readMaxBytes too. gzip only: brotli's default quality costs 100x its CPU.
+ * Gate, bounds and codecs of every RPC. Services named in `open` need no key. What reaches Connect has been
+ * checked by RequestBodies; readMaxBytes is the last resort. gzip only: brotli's default quality costs 100x its CPU.
  */
 export function rpcOptions(deps: RpcDeps, open: readonly string[] = []) {
   return {
@@ -14,7 +14,7 @@ export function rpcOptions(deps: RpcDeps, open: readonly string[] = []) {
     readMaxBytes: deps.limits.maxBodyBytes,
     writeMaxBytes: deps.limits.maxRpcResponseBytes,
     maxTimeoutMs: deps.limits.maxRpcTimeoutMs,
-    acceptCompression: [compressionGzip],
+    acceptCompression: [urlGzip(deps.limits.maxInflatedUrlBytes)],
     jsonOptions: { ignoreUnknownFields: true, alwaysEmitImplicit: true, useProtoFieldName: true },
   } satisfies ConnectRouterOptions;
 }

@@ -5,6 +5,7 @@ import type { Limits } from "../../config/limits.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
 import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
 import { readerReady } from "../connect/reader-ready.ts";
+import type { RequestBodies } from "../connect/request-bodies.ts";
 
 /**
  * Answers one HTTP/2 stream with an RPC handler. The handler's signal aborts as soon as the stream closes. Never rejects:
@@ -15,6 +16,7 @@ export async function serveCall(
   headers: IncomingHttpHeaders,
   handler: UniversalHandler,
   limits: Limits,
+  bodies: RequestBodies,
 ): Promise<void> {
   const abort = new AbortController();
   stream.on("close", () => abort.abort(new ConnectError("the call was cancelled", Code.Canceled)));
@@ -30,8 +32,7 @@ export async function serveCall(
       httpVersion: "2.0",
       method: headers[":method"] ?? "",
       url: `http://${headers[":authority"] ?? "localhost"}${headers[":path"]}`,
-      header,
-      body: single ? bodyWithin(body, limits.bodyDeadlineMs) : body,
+      ...bodies.check(handler.method, header, single ? bodyWithin(body, limits.bodyDeadlineMs) : body),
       signal: abort.signal,
       contextValues: createContextValues().set(FRAME_SINK, takesFrames(header) ? writer : undefined),
     });

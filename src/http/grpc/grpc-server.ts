@@ -10,6 +10,7 @@ import {
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { file_scalellm_v1_inference, InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
 import { createInferenceService } from "../connect/inference-service.ts";
+import { RequestBodies } from "../connect/request-bodies.ts";
 import type { RpcDeps } from "../connect/rpc-deps.ts";
 import { rpcOptions } from "../connect/rpc-options.ts";
 import { ConnectionGuard } from "./connection-guard.ts";
@@ -48,6 +49,7 @@ export async function createGrpcServer(
   const { limits, lifecycle } = deps;
   const closing = new AbortController();
   const handlers = createHandlers(deps, closing.signal);
+  const bodies = new RequestBodies(deps);
   const guard = new ConnectionGuard(limits);
   const server = createServer({
     settings: {
@@ -65,7 +67,7 @@ export async function createGrpcServer(
   server.on("stream", (stream: ServerHttp2Stream, headers) => {
     const handler = handlers.get(headers[":path"] ?? "");
     if (handler === undefined) refuseUnknownMethod(stream);
-    else void serveCall(stream, headers, handler, limits);
+    else void serveCall(stream, headers, handler, limits, bodies);
   });
   const closed = new Promise<void>((resolve) => server.once("close", resolve));
   await new Promise<void>((resolve, reject) => {

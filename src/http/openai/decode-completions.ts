@@ -35,7 +35,7 @@ export interface CompletionsRequest extends StreamOptions {
 export async function decodeCompletions(context: RequestContext, deps: HttpDeps): Promise<CompletionsRequest> {
   const fields = new Fields(await readJsonObject(context.request, deps));
   const model = deps.gateway.model(fields.requiredString("model"));
-  const prompts = decodePrompts(fields, deps.limits);
+  const prompts = decodePrompts(fields, deps.limits, model.maxModelLen);
   refuseUnsupported(fields);
   const n = fields.integer("n");
   refuseBestOf(fields, n ?? 1);
@@ -61,6 +61,8 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
   const requests: GenerateRequest[] = [];
   const echoed: EchoedPrompt[] = [];
   for (const [i, prompt] of prompts.entries()) {
+    // Short prompts are tokenised, and echoed ids decoded, on the event loop: up to 1 ms each.
+    if (deps.turns.spent()) await deps.turns.next();
     const ids = prompt.ids ?? (await model.text.encode(prompt.text!, addSpecialTokens, context.signal, context.tenant));
     const draft = {
       id: prompts.length === 1 ? id : `${id}-${i}`,

@@ -1,3 +1,4 @@
+import { LIMITS } from "../../config/limits.ts";
 import type { SamplingParams } from "../../core/sampling-params.ts";
 import { type Fields, invalidField, wrongType } from "../fields.ts";
 
@@ -16,8 +17,8 @@ export function decodeSampling(fields: Fields): Partial<SamplingParams> {
     frequencyPenalty: fields.number("frequency_penalty"),
     repetitionPenalty: fields.number("repetition_penalty"),
     logitBias: decodeLogitBias(fields),
-    stop: fields.strings("stop"),
-    stopTokenIds: fields.integers("stop_token_ids"),
+    stop: fields.strings("stop", { most: LIMITS.maxStopStrings, what: "stop strings" }),
+    stopTokenIds: fields.integers("stop_token_ids", { most: LIMITS.maxStopTokenIds, what: "stop token ids" }),
     ignoreEos: fields.boolean("ignore_eos"),
     includeStopStrInOutput: fields.boolean("include_stop_str_in_output"),
     skipSpecialTokens: fields.boolean("skip_special_tokens"),
@@ -32,11 +33,13 @@ export function named<T extends object>(fields: T): { [K in keyof T]?: Exclude<T
 
 function decodeLogitBias(fields: Fields): Array<readonly [number, number]> | undefined {
   const biases = fields.fields("logit_bias");
-  return biases?.names().map((name) => {
+  const names = biases?.names();
+  fields.checkLength("logit_bias", names?.length ?? 0, { most: LIMITS.maxLogitBias, what: "logit biases" });
+  return names?.map((name) => {
     if (!/^\d+$/.test(name)) {
       throw invalidField("logit_bias", `'logit_bias' maps token ids to numbers; '${name}' is no token id.`);
     }
-    const bias = biases.number(name);
+    const bias = biases!.number(name);
     if (bias === undefined) throw wrongType(`logit_bias.${name}`, "a number", null);
     return [Number(name), bias] as const;
   });
