@@ -1,6 +1,7 @@
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenLogprob } from "../core/generate.ts";
 import type { SamplingParams } from "../core/sampling-params.ts";
 import { FINISH } from "../engine/step-message.ts";
+import type { StopStrings } from "../text/stop-strings.ts";
 import { TextAssembler } from "../text/text-assembler.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
@@ -20,7 +21,7 @@ export class LocalChoice {
   readonly #sampling: SamplingParams;
   readonly #eosTokenIds: readonly number[];
 
-  constructor(id: number, index: number, request: GenerateRequest, tokenizer: Tokenizer) {
+  constructor(id: number, index: number, request: GenerateRequest, tokenizer: Tokenizer, stop: StopStrings) {
     const { sampling, promptTokenIds } = request;
     this.id = id;
     this.index = index;
@@ -28,6 +29,7 @@ export class LocalChoice {
     this.#eosTokenIds = tokenizer.eosTokenIds;
     this.#assembler = new TextAssembler(tokenizer, {
       ...sampling,
+      stop,
       continuesText: !tokenizer.isSpecial(promptTokenIds[promptTokenIds.length - 1]!),
     });
   }

@@ -3,6 +3,7 @@ import type { GenerateRequest, StageTimings, TokenLogprob } from "../core/genera
 import type { AddChoice } from "../engine/messages.ts";
 import type { EngineSampling } from "../engine/sequence.ts";
 import { FINISH } from "../engine/step-message.ts";
+import { StopStrings } from "../text/stop-strings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { EventQueue } from "./event-queue.ts";
 import { LocalChoice } from "./local-choice.ts";
@@ -38,7 +39,11 @@ export class LocalRequest {
     this.request = request;
     this.sampling = sampling;
     this.events = new EventQueue(onReturn);
-    this.choices = Array.from({ length: request.n }, (_, index) => new LocalChoice(newId(), index, request, tokenizer));
+    const stop = new StopStrings(request.sampling.stop);
+    this.choices = Array.from(
+      { length: request.n },
+      (_, index) => new LocalChoice(newId(), index, request, tokenizer, stop),
+    );
     this.#live = request.n;
     if (request.resume) this.choices[0]!.restore(request.resume.outputTokenIds);
     this.#timings = { arrivedMs: nowMs, scheduledMs: nowMs, firstTokenMs: nowMs, finishedMs: nowMs, preemptions: 0 };

@@ -1,9 +1,10 @@
 import { Detokenizer } from "./detokenizer.ts";
 import { StopMatcher } from "./stop-matcher.ts";
+import type { StopStrings } from "./stop-strings.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface TextAssemblerOptions {
-  readonly stop: readonly string[];
+  readonly stop: StopStrings;
   readonly includeStopStrInOutput: boolean;
   readonly skipSpecialTokens: boolean;
   /**

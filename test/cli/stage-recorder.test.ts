@@ -4,6 +4,7 @@ import type { ServerParts } from "../../src/cli/start-server.ts";
 import type { GenerateEvent, GenerateRequest } from "../../src/core/generate.ts";
 import { Authentication } from "../../src/gateway/authentication.ts";
 import { TurnQueue } from "../../src/http/turn-queue.ts";
+import { StopStrings } from "../../src/text/stop-strings.ts";
 import { TextAssembler } from "../../src/text/text-assembler.ts";
 import type { EncodedChat } from "../../src/text/text-service.ts";
 import { byteTokenizer } from "../http/fake-text-service.ts";
@@ -93,7 +94,7 @@ async function serve(parts: ServerParts, replica: StubReplica, id: string): Prom
 /** What the replica and the HTTP layer do with every token: 1 ms to detokenise, 3 ms to write. */
 function detokeniseAndWrite(): void {
   const assembler = new TextAssembler(byteTokenizer, {
-    stop: [],
+    stop: new StopStrings([]),
     includeStopStrInOutput: false,
     skipSpecialTokens: true,
   });

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { StopMatcher } from "../../src/text/stop-matcher.ts";
+import { StopStrings } from "../../src/text/stop-strings.ts";
+import { cpuMs } from "../loop/turn-sampler.ts";
 import { seeded } from "./sources.ts";
 
 /** The whole-text definition: the stop string that ends first; of two that end together, the longer. */
@@ -12,7 +14,7 @@ function naive(text: string, stops: readonly string[], include: boolean): { text
 }
 
 function feed(parts: readonly string[], stops: readonly string[], include: boolean) {
-  const matcher = new StopMatcher(stops, include);
+  const matcher = new StopMatcher(new StopStrings(stops), include);
   const out = parts.map((part) => matcher.push(part));
   return { out, text: out.join("") + matcher.flush(), stop: matcher.stop };
 }
@@ -41,13 +43,53 @@ test("nothing that later turns out to be part of a stop string is let through", 
   for (let round = 0; round < 2000; round++) {
     const text = Array.from({ length: 25 }, () => "ab"[Math.floor(random() * 2)]).join("");
     const stops = ["aab", "babb", "abababa"];
-    const matcher = new StopMatcher(stops, false);
+    const matcher = new StopMatcher(new StopStrings(stops), false);
     let sent = "";
     for (const character of text) sent += matcher.push(character);
     const whole = naive(text, stops, false);
     expect(whole.text.startsWith(sent)).toBe(true);
     if (matcher.stop !== undefined) expect(sent).toBe(whole.text);
   }
+});
+
+test("the longest stop strings, alike and overlapping, find what searching the whole text finds", () => {
+  const random = seeded(13);
+  const runs = (length: number) => {
+    let text = "";
+    while (text.length < length) text += "ab"[Math.floor(random() * 2)]!.repeat(1 + Math.floor(random() * 40));
+    return text.slice(0, length);
+  };
+  for (let round = 0; round < 60; round++) {
+    const text = runs(600);
+    const stops = Array.from({ length: 16 }, (_, i) => {
+      const at = Math.floor(random() * 300);
+      // Half of them stand in the text, the others all but their last unit.
+      return text.slice(at, at + 40 + i * 14) + (i % 2 === 0 ? "c" : "");
+    });
+    expect(feed(text.match(/.{1,7}/gs)!, stops, false)).toMatchObject(naive(text, stops, false));
+  }
+});
+
+test("choices that share their stop strings do not see each other's text", () => {
+  const shared = new StopStrings(["abc"]);
+  const [first, second] = [new StopMatcher(shared, false), new StopMatcher(shared, false)];
+  expect([first.push("xab"), second.push("c"), first.push("c"), second.push("ab")]).toEqual(["x", "c", "", ""]);
+  expect([first.stop, second.stop, second.flush()]).toEqual(["abc", undefined, "ab"]);
+});
+
+test("16 stop strings of 256 units cost a text no more than one does", () => {
+  const stops = Array.from({ length: 16 }, (_, i) => "a".repeat(255 - i) + "b");
+  const text = "a".repeat(50_000);
+  const cost = (count: number) => {
+    const matcher = new StopMatcher(new StopStrings(stops.slice(0, count)), false);
+    const before = cpuMs();
+    for (let at = 0; at < text.length; at += 5) matcher.push(text.slice(at, at + 5));
+    return cpuMs() - before;
+  };
+  const least = (count: number) => Math.min(...Array.from({ length: 5 }, () => cost(count)));
+  least(16);
+  // One by one they would cost 16 times as much.
+  expect(least(16)).toBeLessThan(5 * least(1) + 1);
 });
 
 describe("by example", () => {

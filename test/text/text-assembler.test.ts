@@ -1,8 +1,13 @@
 import { expect, test } from "bun:test";
+import { StopStrings } from "../../src/text/stop-strings.ts";
 import { TextAssembler, type TextAssemblerOptions } from "../../src/text/text-assembler.ts";
 import { corpus, seeded, tokenizerOf } from "./sources.ts";
 
-const plain: TextAssemblerOptions = { stop: [], includeStopStrInOutput: false, skipSpecialTokens: true };
+const plain: TextAssemblerOptions = {
+  stop: new StopStrings([]),
+  includeStopStrInOutput: false,
+  skipSpecialTokens: true,
+};
 
 /** Text sent up to and with the last token, and the stop found. */
 function assemble(name: string, ids: ArrayLike<number>, options: TextAssemblerOptions) {
@@ -23,7 +28,7 @@ test.each(Object.keys(corpus.expected))("%s: without stop strings the text is wh
 
 test("a stop string across tokens ends the text before it", () => {
   const ids = tokenizerOf("smollm").encode("One line.\n\nUser: and more", false);
-  const options = { ...plain, stop: ["\nUser:", "never"] };
+  const options = { ...plain, stop: new StopStrings(["\nUser:", "never"]) };
   expect(assemble("smollm", ids, options)).toEqual({ text: "One line.\n", stop: "\nUser:" });
   expect(assemble("smollm", ids, { ...options, includeStopStrInOutput: true }).text).toBe("One line.\n\nUser:");
 });
@@ -32,7 +37,7 @@ test("several tokens at once: `used` counts those up to the stop string's last",
   const tokenizer = tokenizerOf("smollm");
   const ids = tokenizer.encode("alpha beta gamma delta", false);
   const before = tokenizer.encode("alpha beta", false).length;
-  const assembler = new TextAssembler(tokenizer, { ...plain, stop: [" beta"] });
+  const assembler = new TextAssembler(tokenizer, { ...plain, stop: new StopStrings([" beta"]) });
   expect([assembler.push(ids), assembler.stop, assembler.used]).toEqual(["alpha", " beta", before]);
   expect([assembler.push(ids), assembler.stop, assembler.used]).toEqual(["", " beta", 0]);
   expect(assembler.flush()).toBe("");
@@ -44,7 +49,7 @@ test("several tokens at once: `used` counts those up to the stop string's last",
 test("a stream restored after any token goes on as the first would have", () => {
   const tokenizer = tokenizerOf("smollm");
   const ids = tokenizer.encode("Ends 👨\u200d👩\u200d👧 soon: st-op here", false);
-  const options = { ...plain, stop: ["st-op"] };
+  const options = { ...plain, stop: new StopStrings(["st-op"]) };
   const whole = assemble("smollm", ids, options);
   for (let cut = 0; cut <= ids.length; cut++) {
     const first = new TextAssembler(tokenizer, options);
