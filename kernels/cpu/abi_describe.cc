@@ -51,8 +51,8 @@ std::string describe() {
          F(num_logit_bias), F(min_tokens), F(num_stop_ids), F(reserved), F(prompt_tokens), F(output_tokens),
          F(logit_bias_ids), F(logit_bias_values), F(stop_ids))
   STRUCT(sl_profile, F(steps), F(tokens), F(step_ns), F(idle_ns), F(stage_ns), F(stage_bytes), F(stage_ops))
-  STRUCT(sl_probe_info, F(best_isa), F(num_cores), F(features), F(total_memory), F(available_memory), F(cpu_name),
-         F(device_names))
+  STRUCT(sl_probe_info, F(best_isa), F(num_cores), F(features), F(total_memory), F(available_memory), F(cpu_quota),
+         F(cpu_name), F(memory_limit), F(cpu_limit), F(device_names))
   STRUCT(sl_limits, F(read_bytes_per_s), F(int8_macs_per_s), F(f32_macs_per_s))
   STRUCT(sl_op_linear_args, F(isa), F(num_threads), F(dtype), F(weight_format), F(tokens), F(rows), F(cols), F(w), F(x),
          F(y))

@@ -6,6 +6,8 @@
 #include <memory>
 #include <new>
 
+#include "cpu/pages.h"
+
 namespace scalellm {
 
 template <class T>
@@ -24,6 +26,7 @@ class Buffer {
   const T& operator[](int64_t i) const { return data_.get()[i]; }
   bool empty() const { return count_ <= 0; }
   int64_t bytes() const { return count_ * static_cast<int64_t>(sizeof(T)); }
+  MemoryRange range() { return {reinterpret_cast<uint8_t*>(data()), bytes()}; }
 
  private:
   struct Free {

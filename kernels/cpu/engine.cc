@@ -44,6 +44,7 @@ sl_engine::sl_engine(const sl_model& model, const sl_engine_config& config)
              config.num_blocks),
       crew_(resolve_threads(config.num_threads)),
       forward_(model, config_, cache_, crew_.largest()),
+      workspace_(forward_.workspace()),
       slots_(static_cast<size_t>(config.max_num_seqs)),
       has_token_(static_cast<size_t>(config.max_num_seqs)) {
   int32_t widest = 0;
@@ -73,7 +74,7 @@ sl_engine_info sl_engine::info() const {
   sl_engine_info info = {};
   info.kv_bytes = cache_.bytes();
   info.kv_block_bytes = cache_.layout().block_bytes * model_.num_layers;
-  info.workspace_bytes = forward_.workspace_bytes();
+  for (const MemoryRange& range : workspace_) info.workspace_bytes += range.bytes;
   info.epoch = epoch_;
   return info;
 }
@@ -171,6 +172,27 @@ void sl_engine::logits(float* out, int64_t num_floats) {
   std::memcpy(out, last_logits_.data(), static_cast<size_t>(num_floats) * sizeof(float));
 }
 
+int64_t sl_engine::touch(int32_t num_blocks, int64_t from, int64_t most) {
+  require(num_blocks >= 0 && num_blocks <= config_.num_blocks, "num_blocks: more than the cache has");
+  require(from >= 0 && most >= 0, "from, most: negative");
+  const std::lock_guard lock(mutex_);
+  if (busy()) throw StatusError(SL_ERR_STATE, "a step is in flight");
+  std::vector<MemoryRange> ranges = workspace_;
+  const std::vector<MemoryRange> blocks = cache_.ranges(0, num_blocks);
+  ranges.insert(ranges.end(), blocks.begin(), blocks.end());
+  return touch_pages(ranges, from, most);
+}
+
+int64_t sl_engine::release(int32_t first_block, int32_t num_blocks) {
+  require(first_block >= 0 && num_blocks >= 0 && num_blocks <= config_.num_blocks - first_block,
+          "first_block, num_blocks: not blocks of the cache");
+  const std::lock_guard lock(mutex_);
+  if (busy()) throw StatusError(SL_ERR_STATE, "a step is in flight");
+  int64_t bytes = 0;
+  for (const MemoryRange& range : cache_.ranges(first_block, num_blocks)) bytes += drop_pages(range);
+  return bytes;
+}
+
 sl_profile sl_engine::profile(bool enable) {
   const std::lock_guard lock(mutex_);
   profiling_ = enable;
@@ -255,6 +277,20 @@ extern "C" int32_t sl_engine_reset(sl_engine* engine) {
     require(engine != nullptr, "engine: null");
     engine->reset();
     return SL_OK;
+  });
+}
+
+extern "C" int64_t sl_engine_touch(sl_engine* engine, int32_t num_blocks, int64_t from, int64_t most) {
+  return guarded<int64_t>([&] {
+    require(engine != nullptr, "engine: null");
+    return engine->touch(num_blocks, from, most);
+  });
+}
+
+extern "C" int64_t sl_engine_release(sl_engine* engine, int32_t first_block, int32_t num_blocks) {
+  return guarded<int64_t>([&] {
+    require(engine != nullptr, "engine: null");
+    return engine->release(first_block, num_blocks);
   });
 }
 

@@ -24,6 +24,8 @@ struct sl_engine {
   void wait(int64_t ticket, int32_t* result, int64_t num_words);
   void logits(float* out, int64_t num_floats);
   sl_profile profile(bool enable);
+  int64_t touch(int32_t num_blocks, int64_t from, int64_t most);
+  int64_t release(int32_t first_block, int32_t num_blocks);
 
  private:
   // Steps submitted and not yet waited for.
@@ -51,6 +53,7 @@ struct sl_engine {
   scalellm::KvCache cache_;
   scalellm::Crew crew_;
   scalellm::Forward forward_;
+  const std::vector<scalellm::MemoryRange> workspace_;
   std::vector<scalellm::Slot> slots_;
   std::vector<uint8_t> has_token_;  // [slots] whether "-1 - slot" has a token by the time the next step starts
 

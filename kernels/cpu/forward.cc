@@ -77,16 +77,16 @@ Forward::Forward(const sl_model& model, const sl_engine_config& config, const Kv
   for (int32_t i = 0; i < entries; ++i) identity_.push_back(i);
 }
 
-int64_t Forward::workspace_bytes() const {
-  int64_t total = cos_.bytes() + sin_.bytes() + x_.bytes() + wanted_x_.bytes() + qkv_.bytes() + attention_.bytes() +
-                  partials_.bytes() + inner_.bytes() + acts_.bytes() + inner_acts_.bytes() + router_acts_.bytes() +
-                  router_logits_.bytes() + chosen_.bytes() + chosen_weights_.bytes() + expert_out_.bytes() +
-                  row_x_.bytes() + logits_.bytes() + largest_.bytes();
-  for (const Scratch& s : scratch_) {
-    total +=
-        s.row.bytes() + s.queries.bytes() + s.merge.bytes() + s.attend.bytes() + s.acts.bytes() + s.sampler.bytes();
+std::vector<MemoryRange> Forward::workspace() {
+  std::vector<MemoryRange> out;
+  const auto add = [&](auto&... buffers) { (out.push_back(buffers.range()), ...); };
+  add(cos_, sin_, x_, wanted_x_, qkv_, attention_, partials_, inner_, acts_, inner_acts_, router_acts_, router_logits_,
+      chosen_, chosen_weights_, expert_out_, row_x_, logits_, largest_);
+  for (Scratch& s : scratch_) {
+    add(s.row, s.queries, s.merge, s.attend, s.acts);
+    s.sampler.add_memory(&out);
   }
-  return total;
+  return out;
 }
 
 void Forward::mark(const Member& member, int stage, int64_t bytes, int64_t ops) {

@@ -11,6 +11,7 @@
 #include "cpu/crew.h"
 #include "cpu/kv_cache.h"
 #include "cpu/model.h"
+#include "cpu/pages.h"
 #include "cpu/plan.h"
 #include "cpu/profile.h"
 #include "cpu/sampler.h"
@@ -28,7 +29,8 @@ class Forward {
   // sampled tokens to slots. Returns the members' processor time in nanoseconds.
   uint64_t run(Step& step, std::vector<Slot>& slots, Profile& profile, Team& team);
 
-  int64_t workspace_bytes() const;
+  // What a step computes in, beside the KV cache.
+  std::vector<MemoryRange> workspace();
 
  private:
   // One member's own scratch.

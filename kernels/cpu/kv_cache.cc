@@ -67,6 +67,14 @@ KvCache::~KvCache() {
   munmap(base_, static_cast<size_t>(bytes_));
 }
 
+std::vector<MemoryRange> KvCache::ranges(int32_t first, int32_t count) const {
+  std::vector<MemoryRange> out;
+  for (int64_t layer = 0; layer < bytes_; layer += layer_bytes_) {
+    out.push_back({base_ + layer + first * layout_.block_bytes, count * layout_.block_bytes});
+  }
+  return out;
+}
+
 void KvCache::copy_block(int32_t layer, int32_t from, int32_t to) const {
   std::memmove(head(layer, to, 0), head(layer, from, 0), static_cast<size_t>(layout_.block_bytes));
 }

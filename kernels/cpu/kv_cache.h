@@ -9,6 +9,9 @@
 //             INT8 only: float k_scale[block_size], v_scale[block_size]   value = stored * scale, one a token and head
 #pragma once
 #include <cstdint>
+#include <vector>
+
+#include "cpu/pages.h"
 
 namespace scalellm {
 
@@ -43,6 +46,8 @@ class KvCache {
   uint8_t* head(int32_t layer, int32_t block, int32_t head) const {
     return this->layer(layer) + block * layout_.block_bytes + head * layout_.head_bytes;
   }
+  // Where blocks [first, first + count) lie: one range a layer.
+  std::vector<MemoryRange> ranges(int32_t first, int32_t count) const;
   void copy_block(int32_t layer, int32_t from, int32_t to) const;
 
  private:

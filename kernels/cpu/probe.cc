@@ -1,5 +1,5 @@
 // Processor features come from cpuid and, where registers must be saved on a switch, from what the operating system
-// enabled (xgetbv; Intel SDM volume 1, 13.3). Memory is the smaller of the machine's and the control group's.
+// enabled (xgetbv; Intel SDM volume 1, 13.3).
 #include "cpu/probe.h"
 
 #include <sched.h>
@@ -8,11 +8,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <limits>
 #include <string>
 
 #include "cpu/api.h"
+#include "cpu/process_limits.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -111,61 +110,17 @@ bool available(int32_t isa) {
   }
 }
 
-std::string read_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-int64_t read_number(const std::string& path, int64_t fallback) {
-  const std::string line = read_line(path);
-  if (line.empty() || line[0] < '0' || line[0] > '9') return fallback;  // "max" is no limit
-  return std::strtoll(line.c_str(), nullptr, 10);
-}
-
-// The value of "name ..." in a file of such lines, or fallback.
-int64_t field_of(const char* path, const std::string& name, int64_t fallback) {
-  std::ifstream file(path);
-  std::string key;
-  int64_t value = 0;
-  while (file >> key) {
-    if (key == name && file >> value) return value;
-    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return fallback;
-}
-
-int32_t usable_cores() {
+// Cores that this process may run on; the kernel keeps the set within its control group's.
+int32_t allowed_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
   return static_cast<int32_t>(std::max(1l, sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
-struct Memory {
-  int64_t total, available;
-};
-
-Memory memory() {
-  Memory m{field_of("/proc/meminfo", "MemTotal:", 0) * 1024, field_of("/proc/meminfo", "MemAvailable:", 0) * 1024};
-  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
-  struct Group {
-    const char *limit, *used, *stat, *cache_field;
-  };
-  const Group groups[] = {
-      {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat", "inactive_file"},
-      {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-       "/sys/fs/cgroup/memory/memory.stat", "total_inactive_file"},
-  };
-  for (const Group& group : groups) {
-    const int64_t limit = read_number(group.limit, kNone);
-    if (limit >= m.total) continue;
-    const int64_t used = read_number(group.used, 0) - field_of(group.stat, group.cache_field, 0);
-    m.total = limit;
-    m.available = std::clamp<int64_t>(limit - used, 0, m.available);
-  }
-  return m;
+template <size_t N>
+void write_text(char (&out)[N], const std::string& text) {
+  std::snprintf(out, N, "%s", text.c_str());
 }
 
 }  // namespace
@@ -191,23 +146,27 @@ int32_t resolve_isa(int32_t isa) {
 
 int32_t resolve_threads(int32_t requested) {
   require(requested >= 0 && requested <= 256, "num_threads: must be 0..256");
-  return requested > 0 ? requested : usable_cores();
+  if (requested > 0) return requested;
+  return cores_within(allowed_cores(), process_limits("").cpu_quota);
 }
 
 }  // namespace scalellm
 
-extern "C" int32_t sl_probe(sl_probe_info* out) {
+extern "C" int32_t sl_probe(const char* root, sl_probe_info* out) {
   using namespace scalellm;
   return guarded([&] {
-    require(out != nullptr, "out: null");
-    const Memory m = memory();
+    require(root != nullptr && out != nullptr, "root, out: null");
+    const ProcessLimits limits = process_limits(root);
     *out = {};
     out->best_isa = best_isa();
-    out->num_cores = usable_cores();
+    out->num_cores = cores_within(allowed_cores(), limits.cpu_quota);
     out->features = cpu_features();
-    out->total_memory = m.total;
-    out->available_memory = m.available;
-    std::snprintf(out->cpu_name, sizeof(out->cpu_name), "%s", cpu_name().c_str());
+    out->total_memory = limits.total_memory;
+    out->available_memory = limits.available_memory;
+    out->cpu_quota = limits.cpu_quota;
+    write_text(out->cpu_name, cpu_name());
+    write_text(out->memory_limit, limits.memory_limit);
+    write_text(out->cpu_limit, limits.cpu_limit);
     return SL_OK;
   });
 }

@@ -41,8 +41,8 @@ Sampler::Sampler(const Kernels& kernels, int32_t vocab_size)
       ids_(vocab_size),
       band_(vocab_size) {}
 
-int64_t Sampler::bytes() const {
-  return work_.bytes() + p_.bytes() + sums_.bytes() + block_max_.bytes() + ids_.bytes() + band_.bytes();
+void Sampler::add_memory(std::vector<MemoryRange>* out) {
+  out->insert(out->end(), {work_.range(), p_.range(), sums_.range(), block_max_.range(), ids_.range(), band_.range()});
 }
 
 bool Sampler::takes_largest(const Slot& slot) {

@@ -30,7 +30,7 @@ class Sampler {
   // `top`: how many top entries to fill. Entries that do not exist (NaN) are -1 and 0.
   void logprobs(const float* logits, int32_t token, int32_t top, Logprobs* out);
 
-  int64_t bytes() const;
+  void add_memory(std::vector<MemoryRange>* out);
 
  private:
   const float* adjusted(const Slot& slot, const float* logits);

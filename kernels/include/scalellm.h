@@ -199,6 +199,13 @@ SL_API int32_t sl_engine_get_info(const sl_engine* engine, sl_engine_info* out);
 // Waits for the step in flight, clears all slots, starts a new epoch. Tickets of the old one are SL_ERR_STATE.
 SL_API int32_t sl_engine_reset(sl_engine* engine);
 SL_API void sl_engine_free(sl_engine* engine);
+// Memory of an idle engine; SL_ERR_STATE while a step is in flight. Neither changes a result.
+// Makes the workspace and the KV of blocks [0, num_blocks) resident, lest the first steps wait for pages: `most` bytes
+// a call, `from` the bytes that calls before it did. Returns the next `from`; less than from + most when all is done.
+SL_API int64_t sl_engine_touch(sl_engine* engine, int32_t num_blocks, int64_t from, int64_t most);
+// Gives the pages that lie wholly in blocks [first_block, first_block + num_blocks) back to the system: what they held
+// is gone. Returns their bytes.
+SL_API int64_t sl_engine_release(sl_engine* engine, int32_t first_block, int32_t num_blocks);
 // Bytes one KV block would take, for sizing before an engine exists; negative status on bad arguments.
 SL_API int64_t sl_kv_block_bytes(const sl_model* model, int32_t block_size, int32_t kv_dtype);
 
@@ -308,11 +315,14 @@ SL_API int32_t sl_engine_profile(sl_engine* engine, int32_t enable, sl_profile* 
 
 typedef struct {
   int32_t best_isa;      // SL_ISA_*
-  int32_t num_cores;     // cores this process may run on
+  int32_t num_cores;     // threads to compute with: cores this process may run on, within its quota
   int64_t features;      // bit per SL_CPU_*
-  int64_t total_memory;  // bytes
+  int64_t total_memory;  // bytes: the machine's, or the least limit of this process's control groups and of its own
   int64_t available_memory;
+  double cpu_quota;  // cores' worth of processor time its control groups allow; 0: all
   char cpu_name[64];
+  char memory_limit[256];  // what sets total_memory; empty: the machine
+  char cpu_limit[256];     // what sets cpu_quota; empty: nothing
   char device_names[256];  // CUDA: names of the devices found, separated by newlines
 } sl_probe_info;
 enum {
@@ -326,7 +336,8 @@ enum {
   SL_CPU_NEON = 128,
   SL_CPU_NEON_DOTPROD = 256,
 };
-SL_API int32_t sl_probe(sl_probe_info* out);
+// root: "" for this machine. Tests give a folder with a /proc and /sys/fs/cgroup of other machines.
+SL_API int32_t sl_probe(const char* root, sl_probe_info* out);
 
 typedef struct {
   double read_bytes_per_s;  // streaming reads, all threads

@@ -187,7 +187,10 @@ export const SL_PROBE_INFO = structLayout([
   ["features", "i64"],
   ["total_memory", "i64"],
   ["available_memory", "i64"],
+  ["cpu_quota", "f64"],
   ["cpu_name", "char", 64],
+  ["memory_limit", "char", 256],
+  ["cpu_limit", "char", 256],
   ["device_names", "char", 256],
 ]);
 

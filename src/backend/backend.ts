@@ -12,6 +12,13 @@ export interface Backend {
   wait(ticket: Ticket, result: Int32Array): void;
   /** Waits for the step in flight, forgets every slot, keeps the weights. */
   reset(): void;
+  /**
+   * Makes working memory and the KV of blocks [0, numBlocks) resident, `most` bytes a call; `from` is what the last call
+   * returned, at first 0. Less than from + most when all of it is. Not while a step is in flight.
+   */
+  touch(numBlocks: number, from: number, most: number): number;
+  /** Gives the memory of blocks back to the system: what they hold is lost. Not while a step is in flight. */
+  release(firstBlock: number, numBlocks: number): void;
   /** Time that the steps done so far took on the device, summed. Cheap enough for every step. */
   stepMs(): number;
   profile(enable: boolean): BackendProfile;
@@ -34,6 +41,8 @@ export interface BackendInfo {
   readonly maxLogitRows: number;
   readonly kvBlockBytes: number;
   readonly weightBytes: number;
+  /** What a step computes in, beside weights and KV. */
+  readonly workspaceBytes: number;
   readonly numThreads: number;
   /** Sliding window of every layer in tokens, or 0 when any layer attends to everything. */
   readonly slidingWindow: number;

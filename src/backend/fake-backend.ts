@@ -88,6 +88,7 @@ export class FakeBackend implements Backend {
       maxLogitRows: config.maxLogitRows,
       kvBlockBytes: 4 * config.blockSize,
       weightBytes: 0,
+      workspaceBytes: 0,
       numThreads: 1,
       slidingWindow: config.slidingWindow,
     };
@@ -144,6 +145,17 @@ export class FakeBackend implements Backend {
     // A fault may have left anything in memory.
     if (this.#broken) this.#kv.fill(0);
     this.#broken = false;
+  }
+
+  touch(_numBlocks: number, from: number, _most: number): number {
+    if (this.#flights.length > 0) throw new BackendError(-6, "fake backend: a step is in flight");
+    return from;
+  }
+
+  release(firstBlock: number, numBlocks: number): void {
+    if (this.#flights.length > 0) throw new BackendError(-6, "fake backend: a step is in flight");
+    const { blockSize } = this.#config;
+    this.#kv.fill(0, firstBlock * blockSize, (firstBlock + numBlocks) * blockSize);
   }
 
   stepMs(): number {

@@ -14,6 +14,8 @@ function openSymbols(path: string) {
     sl_engine_create: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
     sl_engine_get_info: { args: ["ptr", "ptr"], returns: "i32" },
     sl_engine_reset: { args: ["ptr"], returns: "i32" },
+    sl_engine_touch: { args: ["ptr", "i32", FFIType.i64_fast, FFIType.i64_fast], returns: FFIType.i64_fast },
+    sl_engine_release: { args: ["ptr", "i32", "i32"], returns: FFIType.i64_fast },
     sl_engine_free: { args: ["ptr"], returns: "void" },
     sl_kv_block_bytes: { args: ["ptr", "i32", "i32"], returns: FFIType.i64_fast },
     sl_engine_slot_set: { args: ["ptr", "i32", "ptr"], returns: "i32" },
@@ -22,7 +24,7 @@ function openSymbols(path: string) {
     sl_engine_wait: { args: ["ptr", FFIType.i64_fast, "ptr", FFIType.i64_fast], returns: "i32" },
     sl_engine_logits: { args: ["ptr", "ptr", FFIType.i64_fast], returns: "i32" },
     sl_engine_profile: { args: ["ptr", "i32", "ptr"], returns: "i32" },
-    sl_probe: { args: ["ptr"], returns: "i32" },
+    sl_probe: { args: ["ptr", "ptr"], returns: "i32" },
     sl_measure_limits: { args: ["i32", "i32", "ptr"], returns: "i32" },
     sl_abi_describe: { args: [], returns: "ptr" },
     sl_build_info: { args: [], returns: "ptr" },
@@ -78,6 +80,14 @@ export class NativeLibrary {
     this.#check(this.#symbols.sl_engine_reset(engine as Pointer));
   }
 
+  touch(engine: NativeHandle, numBlocks: number, from: number, most: number): number {
+    return this.#check(Number(this.#symbols.sl_engine_touch(engine as Pointer, numBlocks, from, most)));
+  }
+
+  release(engine: NativeHandle, firstBlock: number, numBlocks: number): number {
+    return this.#check(Number(this.#symbols.sl_engine_release(engine as Pointer, firstBlock, numBlocks)));
+  }
+
   kvBlockBytes(model: NativeHandle, blockSize: number, kvDtype: number): number {
     return this.#check(Number(this.#symbols.sl_kv_block_bytes(model as Pointer, blockSize, kvDtype)));
   }
@@ -102,8 +112,9 @@ export class NativeLibrary {
     this.#check(this.#symbols.sl_engine_profile(engine as Pointer, enable ? 1 : 0, address(out)));
   }
 
-  probe(out: ArrayBufferView): void {
-    this.#check(this.#symbols.sl_probe(address(out)));
+  /** `root`: the folder that /proc and /sys are under; "" is this machine. */
+  probe(root: string, out: ArrayBufferView): void {
+    this.#check(this.#symbols.sl_probe(Buffer.from(`${root}\0`), address(out)));
   }
 
   measureLimits(isa: number, numThreads: number, out: ArrayBufferView): void {

@@ -61,6 +61,7 @@ export function createNativeEngine(model: NativeModel, config: EngineConfig): Na
       maxLogitRows: config.maxLogitRows,
       kvBlockBytes: readField(SL_ENGINE_INFO.fields.kv_block_bytes, info),
       weightBytes: model.info.weightBytes,
+      workspaceBytes: readField(SL_ENGINE_INFO.fields.workspace_bytes, info),
       numThreads,
       slidingWindow: model.slidingWindow,
     },
@@ -112,6 +113,14 @@ export class NativeBackend implements Backend {
 
   reset(): void {
     this.#library.resetEngine(this.#engine);
+  }
+
+  touch(numBlocks: number, from: number, most: number): number {
+    return this.#library.touch(this.#engine, numBlocks, from, most);
+  }
+
+  release(firstBlock: number, numBlocks: number): void {
+    this.#library.release(this.#engine, firstBlock, numBlocks);
   }
 
   stepMs(): number {

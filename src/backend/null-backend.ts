@@ -2,7 +2,7 @@ import type { Backend, BackendInfo, BackendProfile, Ticket } from "./backend.ts"
 
 /** Plain data, so that it can be posted to a Worker. */
 export interface NullBackendConfig
-  extends Omit<BackendInfo, "name" | "device" | "kvBlockBytes" | "weightBytes" | "numThreads"> {
+  extends Omit<BackendInfo, "name" | "device" | "kvBlockBytes" | "weightBytes" | "workspaceBytes" | "numThreads"> {
   /** How long a step takes, asleep. */
   readonly stepMs: number;
   /** Steps that take no time, at first. */
@@ -27,7 +27,15 @@ export class NullBackend implements Backend {
     this.#stepMs = stepMs;
     this.#warmUpSteps = warmUpSteps;
     this.#tokens = tokens;
-    this.info = { ...config, name: "null", device: "null", kvBlockBytes: 0, weightBytes: 0, numThreads: 0 };
+    this.info = {
+      ...config,
+      name: "null",
+      device: "null",
+      kvBlockBytes: 0,
+      weightBytes: 0,
+      workspaceBytes: 0,
+      numThreads: 0,
+    };
   }
 
   setSlot(): void {}
@@ -53,6 +61,12 @@ export class NullBackend implements Backend {
   }
 
   reset(): void {}
+
+  touch(_numBlocks: number, from: number): number {
+    return from;
+  }
+
+  release(): void {}
 
   stepMs(): number {
     return this.#numSlept * this.#stepMs;

@@ -5,11 +5,17 @@ import { readField, readText } from "./struct-layout.ts";
 /** What the machine has, as the native library sees it. */
 export interface Probe {
   readonly bestIsa: Isa;
-  /** Cores this process may run on. */
+  /** Threads to compute with: the cores this process may run on, within its quota. */
   readonly numCores: number;
   readonly features: readonly (typeof CPU_FEATURES)[number][];
+  /** The machine's, or the least limit on the process. */
   readonly totalMemoryBytes: number;
   readonly availableMemoryBytes: number;
+  /** Cores' worth of processor time that control groups allow; 0: no quota. */
+  readonly cpuQuota: number;
+  /** The file or command that sets totalMemoryBytes, cpuQuota; empty: nothing but the machine does. */
+  readonly memoryLimit: string;
+  readonly cpuLimit: string;
   readonly cpuName: string;
   /** CUDA devices found; empty for the CPU library. */
   readonly deviceNames: readonly string[];
@@ -17,11 +23,11 @@ export interface Probe {
   readonly buildInfo: string;
 }
 
-/** Throws BackendError. */
-export function probe(libraryPath: string): Probe {
+/** `root` is a folder with the /proc and /sys of another machine, for tests. Throws BackendError. */
+export function probe(libraryPath: string, root = ""): Probe {
   const library = openLibrary(libraryPath);
   const view = new DataView(new ArrayBuffer(SL_PROBE_INFO.size));
-  library.probe(view);
+  library.probe(root, view);
   const { fields } = SL_PROBE_INFO;
   const bits = readField(fields.features, view);
   return {
@@ -30,6 +36,9 @@ export function probe(libraryPath: string): Probe {
     features: CPU_FEATURES.filter((_, i) => (bits & (1 << i)) !== 0),
     totalMemoryBytes: readField(fields.total_memory, view),
     availableMemoryBytes: readField(fields.available_memory, view),
+    cpuQuota: readField(fields.cpu_quota, view),
+    memoryLimit: readText(fields.memory_limit, view),
+    cpuLimit: readText(fields.cpu_limit, view),
     cpuName: readText(fields.cpu_name, view),
     deviceNames: readText(fields.device_names, view)
       .split("\n")

@@ -23,7 +23,7 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
     ["context", `${formatCount(info.maxModelLen)} tokens`],
     [
       "KV cache",
-      `${formatCount(kvTokens)} tokens in blocks of ${info.blockSize}, ${formatBytes(info.numBlocks * info.kvBlockBytes)}`,
+      `${formatCount(kvTokens)} tokens in blocks of ${info.blockSize}, up to ${formatBytes(info.numBlocks * info.kvBlockBytes)} of memory`,
     ],
     ...(sampling === "" ? [] : [["sampling", `${sampling}, where a request does not say`] as const]),
     ["sequences", `up to ${settings.maxNumSeqs} at once, ${settings.maxQueue} waiting`],

@@ -57,14 +57,23 @@ function describeCpu(found: Probe, limits: MachineLimits): void {
   };
   section("CPU", [
     ["processor", found.cpuName],
-    ["cores", `${found.numCores} (of this process)`],
+    ["threads", `${found.numCores}: ${describeQuota(found)}`],
     ["features", found.features.join(", ") || "none that matter"],
-    ["memory", `${formatBytes(found.availableMemoryBytes)} free of ${formatBytes(found.totalMemoryBytes)}`],
+    [
+      "memory",
+      `${formatBytes(found.availableMemoryBytes)} free of ${formatBytes(found.totalMemoryBytes)}` +
+        (found.memoryLimit === "" ? "" : ` (limited by ${found.memoryLimit})`),
+    ],
     ["reads", `${(limits.readBytesPerS / 1e9).toFixed(1)} GB/s measured now: the limit of decoding alone`],
     ["int8 products", `${(limits.int8MacsPerS / 1e9).toFixed(0)} G multiply-adds/s measured now: the limit of prefill`],
     ["would run", `${found.bestIsa}: ${why[found.bestIsa] ?? "the best kernels of this build"}`],
     ["library", found.buildInfo],
   ]);
+}
+
+function describeQuota({ cpuQuota, cpuLimit }: Probe): string {
+  if (cpuQuota === 0) return "one a core that this process may use";
+  return `within a quota of ${cpuQuota.toFixed(2)} cores (${cpuLimit})`;
 }
 
 function describeGpu(): void {

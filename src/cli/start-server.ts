@@ -206,6 +206,7 @@ function engineOptions(settings: Settings): EngineOptions {
     sharePrefixCache: settings.sharePrefixCache,
     asyncScheduling: settings.asyncScheduling,
     speculativeTokens: settings.speculativeTokens,
+    kvIdleTimeoutMs: settings.kvIdleTimeout * 1000,
     // A client that knows the seed could make prompts collide.
     hashSeed: crypto.getRandomValues(new Uint32Array(1))[0]!,
   };

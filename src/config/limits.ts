@@ -76,6 +76,8 @@ export const LIMITS = Object.freeze({
   encodeDeadlineMsPerKiChar: 8,
   /** A tokenizer Worker is ready within 0.2 s; a machine that swaps may need far longer. */
   tokenizerStartMs: 30_000,
+  /** Memory touched before the first request, workspace and KV of one request of full length: 0.1 s of an idle start. */
+  maxWarmBytes: 256 * 1024 * 1024,
   /** Pause before a tokenizer Worker that could not start is started again. */
   laneRestartMs: 1_000,
   /** Texts up to this length, 13 ms of work, have a tokenizer Worker to themselves: they never wait for longer ones. */

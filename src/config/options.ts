@@ -154,14 +154,29 @@ export const OPTIONS = {
     text,
   ),
 
-  threads: option<number>(ENGINE, "threads", 0, "N", "compute threads; default: one a core", integer(0, 1024)),
+  threads: option<number>(
+    ENGINE,
+    "threads",
+    0,
+    "N",
+    "compute threads; default: one a core, within a CPU quota",
+    integer(0, 1024),
+  ),
   kvCacheMemory: option<number>(
     ENGINE,
     "kv-cache-memory",
     0,
     "SIZE",
-    "memory for the KV cache, such as 2GiB; default: from what is free",
+    "memory for the KV cache, such as 2GiB, which is taken as it fills; default: from what is free within all limits",
     parseBytes,
+  ),
+  kvIdleTimeout: option<number>(
+    ENGINE,
+    "kv-idle-timeout",
+    300,
+    "SECONDS",
+    "give memory of the KV cache back that nobody used for this long, cached prefixes included; 0: never",
+    integer(0, 86400),
   ),
   kvCacheDtype: option<"auto" | "float32" | "float16" | "bfloat16" | "int8">(
     ENGINE,

@@ -1,4 +1,5 @@
 import { BlockHash } from "./block-hash.ts";
+import { BlockMemory } from "./block-memory.ts";
 import { PrefixCache } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -27,6 +28,7 @@ export class BlockManager {
   readonly blockSize: number;
   readonly numBlocks: number;
   readonly cache: PrefixCache | undefined;
+  readonly memory: BlockMemory;
   readonly #refs: Int32Array;
   readonly #free: Int32Array;
   #numFree: number;
@@ -39,6 +41,7 @@ export class BlockManager {
     this.blockSize = blockSize;
     this.numBlocks = numBlocks;
     this.#window = options.slidingWindow;
+    this.memory = new BlockMemory(numBlocks);
     this.#refs = new Int32Array(numBlocks);
     this.#free = Int32Array.from({ length: numBlocks }, (_, i) => numBlocks - 1 - i);
     this.#numFree = numBlocks;
@@ -157,6 +160,43 @@ export class BlockManager {
     for (let block = this.cache.evict(); block >= 0; block = this.cache.evict()) this.#free[this.#numFree++] = block;
   }
 
+  /** Forgets cached prefixes that nobody has used since. */
+  forget(sinceMs: number): void {
+    if (!this.cache) return;
+    while (this.cache.oldestIdle >= 0 && this.memory.unusedSinceMs(this.cache.oldestIdle) <= sinceMs) {
+      this.#free[this.#numFree++] = this.cache.evict();
+    }
+  }
+
+  /**
+   * Free blocks from `first` on that take memory and have been unused since, ascending. Puts the free blocks in order:
+   * those that keep their memory are handed out before the others, low numbers first, so that high ones stay unused.
+   */
+  collectCold(sinceMs: number, first: number): Int32Array {
+    const free = this.#free.subarray(0, this.#numFree);
+    free.sort();
+    const isKept = (block: number) =>
+      this.memory.isResident(block) && (block < first || this.memory.unusedSinceMs(block) > sinceMs);
+    const cold = free.filter((block) => this.memory.isResident(block) && !isKept(block));
+    const others = free.filter((block) => !isKept(block));
+    const kept = free.filter(isKept);
+    free.set(others.reverse());
+    free.set(kept.reverse(), others.length);
+    return cold;
+  }
+
+  /** When forget() or collectCold() finds something next if nothing is used until then; Infinity: never. */
+  nextColdMs(cachedForMs: number, freeForMs: number, first: number): number {
+    const oldest = this.cache?.oldestIdle ?? -1;
+    let nextMs = oldest < 0 ? Number.POSITIVE_INFINITY : this.memory.unusedSinceMs(oldest) + cachedForMs;
+    for (let i = 0; i < this.#numFree; i++) {
+      const block = this.#free[i]!;
+      if (block < first || !this.memory.isResident(block)) continue;
+      nextMs = Math.min(nextMs, this.memory.unusedSinceMs(block) + freeForMs);
+    }
+    return nextMs;
+  }
+
   /** Whether writing to the block is allowed: one owner, and no one may find it in the cache. */
   isWritable(block: number): boolean {
     return this.#refs[block] === 1 && !this.cache?.isCached(block);
@@ -195,12 +235,16 @@ export class BlockManager {
         throw new Error(`block ${block} would outlive its parent ${parent}`);
       }
     }
+    let numResident = 0;
     for (let block = 0; block < this.numBlocks; block++) {
+      if (this.memory.isResident(block)) numResident++;
+      else if (refs[block]! > 0 || this.cache?.isCached(block)) throw new Error(`block ${block} has no memory`);
       if (this.#refs[block] !== refs[block]) {
         throw new Error(`block ${block} counts ${this.#refs[block]} references, ${refs[block]} are held`);
       }
       if (!seen[block] && refs[block] === 0) throw new Error(`block ${block} is lost`);
     }
+    if (numResident !== this.memory.numResident) throw new Error("the count of blocks in memory is wrong");
   }
 
   /** What can be shared: blocks [0, numShared) hold a prefix already, of which [firstHeld, numShared) get referenced. */
@@ -257,6 +301,7 @@ export class BlockManager {
     else block = this.cache?.evict() ?? -1;
     if (block < 0) throw new Error("no KV block is available: ask canAdmit or canGrow first");
     this.#refs[block] = 1;
+    this.memory.take(block);
     return block;
   }
 
@@ -267,6 +312,7 @@ export class BlockManager {
   #dereference(block: number): void {
     const refs = --this.#refs[block]!;
     if (refs > 0) return;
+    this.memory.leave(block);
     if (this.cache?.isCached(block)) this.cache.makeIdle(block);
     else this.#free[this.#numFree++] = block;
   }

@@ -15,6 +15,8 @@ export interface EngineOptions {
   readonly asyncScheduling: boolean;
   /** Most draft tokens a sequence and step; 0: no speculation. Speculation turns asynchronous scheduling off. */
   readonly speculativeTokens: number;
+  /** Memory of KV blocks that nobody used for this long goes back to the system, cached prefixes included; 0: never. */
+  readonly kvIdleTimeoutMs: number;
   /** Seed of the prefix cache's hash: a client who cannot know it cannot make prompts collide. */
   readonly hashSeed: number;
 }
@@ -28,5 +30,6 @@ export const DEFAULT_ENGINE_OPTIONS: EngineOptions = Object.freeze({
   sharePrefixCache: false,
   asyncScheduling: true,
   speculativeTokens: 0,
+  kvIdleTimeoutMs: 300_000,
   hashSeed: 0x5ca1e11,
 });

@@ -3,6 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { type CommitCounts, commitStep } from "./commit-step.ts";
 import { DeadlineHeap } from "./deadline-heap.ts";
 import type { EngineOptions } from "./engine-options.ts";
+import { IdleMemory } from "./idle-memory.ts";
 import type { AddRequest } from "./messages.ts";
 import { StepPacker } from "./pack-step.ts";
 import { PromptLookupDrafter } from "./prompt-lookup-drafter.ts";
@@ -45,6 +46,7 @@ export class Engine {
   readonly #throughput = new Throughput();
   readonly #counts: CommitCounts = { outputTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 };
   readonly #spare: StepPlan[];
+  readonly #idle: IdleMemory;
   readonly #finish = (sequence: Sequence) => this.#end(sequence);
   #inFlight: StepPlan | undefined;
   #result: Int32Array;
@@ -76,6 +78,7 @@ export class Engine {
     const newPlan = () => new StepPlan(backend.info.maxNumSeqs, options.speculativeTokens);
     this.#spare = [newPlan(), newPlan()];
     this.#result = new Int32Array(3 * backend.info.maxLogitRows);
+    this.#idle = new IdleMemory(backend, this.scheduler.blocks, { timeoutMs: options.kvIdleTimeoutMs });
     this.stats.kvBlocksTotal = backend.info.numBlocks;
   }
 
@@ -140,6 +143,8 @@ export class Engine {
       return false;
     }
     const startMs = this.#clock.nowMs();
+    this.scheduler.blocks.memory.nowMs = startMs;
+    this.#idle.interrupt();
     const before = this.#inFlight;
     const next = this.#prepare();
     this.stats.scheduleMs += this.#clock.nowMs() - startMs;
@@ -154,6 +159,18 @@ export class Engine {
     }
     this.#flush();
     return true;
+  }
+
+  /** A short slice of what an idle engine does with its memory. Returns when to call again, in ms; Infinity: after work. */
+  rest(): number {
+    const { blocks } = this.scheduler;
+    const { numResident } = blocks.memory;
+    const numCached = blocks.cache?.numCached;
+    const waitMs = this.#idle.tend(this.#clock.nowMs());
+    this.#statsChanged ||= blocks.memory.numResident !== numResident || blocks.cache?.numCached !== numCached;
+    // What changed is told once, when this has come to its end.
+    if (waitMs > 0) this.#flush();
+    return waitMs;
   }
 
   /**
@@ -354,6 +371,7 @@ export class Engine {
     stats.waiting = this.#sequences.size - stats.running;
     stats.kvBlocksUsed = scheduler.blocks.numUsed;
     stats.kvBlocksCached = scheduler.blocks.cache?.numCached ?? 0;
+    stats.kvBlocksResident = scheduler.blocks.memory.numResident;
     stats.outputTokens = this.#counts.outputTokens;
     stats.draftTokens = this.#counts.draftTokens;
     stats.acceptedDraftTokens = this.#counts.acceptedDraftTokens;

@@ -143,6 +143,11 @@ export class PrefixCache {
     return block;
   }
 
+  /** The least recently used idle block; -1 when none is idle. */
+  get oldestIdle(): number {
+    return this.#oldest;
+  }
+
   /** Parent of a cached block while it is still reachable from it, -1 for a root or an orphan. For checks. */
   liveParent(block: number): number {
     const parent = this.#parent[block]!;

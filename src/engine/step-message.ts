@@ -30,6 +30,8 @@ export const STATS = [
   "kvBlocksTotal",
   "kvBlocksUsed",
   "kvBlocksCached",
+  /** Blocks that take memory: those once written whose pages have not been given back. */
+  "kvBlocksResident",
   "steps",
   "promptTokens",
   "cachedTokens",

@@ -23,6 +23,7 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
     const { backend } = opened;
     for (const message of opened.notices) post({ type: "notice", message });
     const engine = new Engine(backend, options, systemClock, post);
+    if (config.kind === "attach") engine.scheduler.blocks.memory.takeAll();
     post({
       type: "ready",
       info: backend.info,
@@ -47,13 +48,14 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
 };
 
 /**
- * Takes messages between steps and sleeps while there is nothing to compute. While a step computes the next one is
+ * Takes messages between steps; while there is nothing to compute it tends its memory, then sleeps. While a step computes the next one is
  * decided as late as it may be, so that who arrives meanwhile is in it.
  */
 function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>, post: (message: FromEngine) => void): void {
   let busy = false;
+  let restMs = 0;
   for (;;) {
-    const patienceMs = busy ? engine.decideByMs - systemClock.nowMs() : Number.POSITIVE_INFINITY;
+    const patienceMs = busy ? engine.decideByMs - systemClock.nowMs() : restMs;
     const message = mailbox.wait(patienceMs < MIN_SLEEP_MS ? 0 : patienceMs);
     switch (message?.type) {
       case "add":
@@ -70,6 +72,7 @@ function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>, post
         return;
       case undefined:
         busy = engine.runOnce();
+        if (!busy) restMs = engine.rest();
     }
   }
 }

@@ -12,6 +12,8 @@ export interface ReplicaSample {
   readonly waiting: number;
   readonly kvBlocksTotal: number;
   readonly kvBlocksUsed: number;
+  /** Bytes of a KV block, where the engine is in this process. */
+  readonly kvBlockBytes?: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly outputTokens: number;
@@ -22,6 +24,8 @@ export interface ReplicaSample {
 
 /** Counts and times in ms since start. */
 export interface EngineSample {
+  /** KV blocks that take memory now. */
+  readonly kvBlocksResident: number;
   readonly steps: number;
   readonly stepMs: number;
   readonly gapMs: number;
@@ -89,6 +93,12 @@ export class ServerMetrics {
     this.sampled("num_requests_waiting", "Requests in the queue.", samples, (s) => s.waiting);
     this.sampled("kv_cache_usage_perc", "Share of KV blocks in use; 1 is all.", samples, (s) =>
       s.kvBlocksTotal === 0 ? 0 : s.kvBlocksUsed / s.kvBlocksTotal,
+    );
+    this.sampled(
+      "kv_cache_resident_bytes",
+      "Memory that the KV cache takes now: it grows as blocks are first used, up to all, and falls when unused ones are given back.",
+      samples,
+      (s) => (s.engine && s.kvBlockBytes !== undefined ? s.engine.kvBlocksResident * s.kvBlockBytes : undefined),
     );
     this.accumulated("num_preemptions_total", "Preemptions.", samples, (s) => s.preemptions);
     this.accumulated("prompt_tokens_total", "Prompt tokens.", samples, (s) => s.promptTokens);
@@ -165,7 +175,7 @@ export class ServerMetrics {
     name: string,
     help: string,
     samples: () => readonly ReplicaSample[],
-    value: (s: ReplicaSample) => number,
+    value: (s: ReplicaSample) => number | undefined,
   ) {
     new Gauge({
       name: `scalellm:${name}`,
@@ -173,7 +183,10 @@ export class ServerMetrics {
       labelNames: MODEL,
       registers: this.registers,
       collect() {
-        for (const sample of samples()) this.set({ model_name: sample.model }, value(sample));
+        for (const sample of samples()) {
+          const now = value(sample);
+          if (now !== undefined) this.set({ model_name: sample.model }, now);
+        }
       },
     });
   }

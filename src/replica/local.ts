@@ -94,6 +94,7 @@ export class LocalReplica implements Replica {
       waiting: Math.max(engine.waiting, this.#numNotStarted),
       kvBlocksTotal: engine.kvBlocksTotal,
       kvBlocksUsed: engine.kvBlocksUsed,
+      kvBlockBytes: this.#ready?.info.kvBlockBytes ?? 0,
       promptTokens: engine.promptTokens,
       cachedTokens: engine.cachedTokens,
       outputTokens: engine.outputTokens,

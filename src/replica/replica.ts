@@ -23,6 +23,8 @@ export interface ReplicaStats {
   waiting: number;
   kvBlocksTotal: number;
   kvBlocksUsed: number;
+  /** Bytes of a KV block of an engine in this process. */
+  kvBlockBytes?: number;
   /** Tokens since start. */
   promptTokens: number;
   cachedTokens: number;

@@ -20,6 +20,7 @@ class CheckingBackend implements Backend {
     maxLogitRows: 4,
     kvBlockBytes: 1,
     weightBytes: 1,
+    workspaceBytes: 1,
     numThreads: 1,
     slidingWindow: 0,
   };
@@ -71,6 +72,12 @@ class CheckingBackend implements Backend {
   }
 
   reset(): void {}
+  release(): void {}
+
+  touch(_numBlocks: number, from: number): number {
+    return from;
+  }
+
   close(): void {}
 
   stepMs(): number {

@@ -81,6 +81,24 @@ function suite(name: string, place: string): void {
     );
 
     test(
+      "in memory that was given back in between, beside prefixes that were kept or forgotten",
+      () => {
+        const waves = [[...watched, ...others.slice(0, 8)], watched, watched];
+        for (const [kvIdleTimeoutMs, hits] of [
+          [1e9, 2],
+          [10_000, 0],
+        ] as const) {
+          const { cachedTokens } = same(waves, watched.length + 8, {
+            engine: { prefixCaching: true, kvIdleTimeoutMs },
+            restMs: 20_000,
+          });
+          expect(cachedTokens).toBe(hits * (32 + 64));
+        }
+      },
+      TIMEOUT_MS,
+    );
+
+    test(
       "after preemption",
       () => {
         // Blocks for about half of them at their longest; the watched ones are the youngest, so they give way.

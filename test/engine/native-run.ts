@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly threads?: number;
   readonly numBlocks?: number;
   readonly engine?: Partial<EngineOptions>;
+  /** Passes between two waves, and the idle engine gives memory back meanwhile; 0: neither. */
+  readonly restMs?: number;
 }
 
 /** Each token with its logprob and rank as text, so that a difference of one bit shows. */
@@ -55,7 +57,7 @@ export function run(
     maxModelLen: Math.min(model.maxPositions, 16 * BLOCK_SIZE),
   });
   try {
-    return runEngine(backend, waves, engineOptions);
+    return runEngine(backend, waves, engineOptions, options.restMs ?? 0);
   } finally {
     backend.close();
   }
@@ -65,9 +67,12 @@ function runEngine(
   backend: ReturnType<typeof createNativeEngine>,
   waves: readonly (readonly NativeRequest[])[],
   options: EngineOptions,
+  restMs: number,
 ): RunResult {
   const transcripts: Transcript[] = [];
-  const engine = new Engine(backend, options, systemClock, (message) =>
+  let aheadMs = 0;
+  const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + aheadMs };
+  const engine = new Engine(backend, options, clock, (message) =>
     readStep(message, {
       started() {},
       tokens(id, tokenIds, logprobs) {
@@ -82,7 +87,11 @@ function runEngine(
       },
     }),
   );
-  for (const wave of waves) {
+  for (const [index, wave] of waves.entries()) {
+    if (index > 0 && restMs > 0) {
+      aheadMs += restMs;
+      while (engine.rest() === 0) engine.checkInvariants();
+    }
     for (const { prompt, sampling } of wave) {
       const choices = [{ id: transcripts.length, index: 0, outputTokens: new Int32Array(0) }];
       transcripts.push([]);

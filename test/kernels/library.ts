@@ -5,7 +5,7 @@ const path = new URL("../../build/libscalellm_cpu.so", import.meta.url).pathname
 
 const { symbols } = dlopen(path, {
   sl_last_error: { args: [], returns: FFIType.ptr },
-  sl_probe: { args: [FFIType.ptr], returns: FFIType.i32 },
+  sl_probe: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
   sl_op_linear: { args: [FFIType.ptr], returns: FFIType.i32 },
   sl_op_dequantize: { args: [FFIType.i32, FFIType.ptr, FFIType.i64, FFIType.ptr], returns: FFIType.i32 },
   sl_measure_limits: { args: [FFIType.i32, FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
@@ -35,8 +35,8 @@ function check(status: number): void {
 
 /** The instruction sets this machine can run, slowest first. */
 export function availableIsas(): IsaName[] {
-  const info = new Uint8Array(512);
-  check(symbols.sl_probe(ptr(info)));
+  const info = new Uint8Array(2048);
+  check(symbols.sl_probe(ptr(new Uint8Array(1)), ptr(info)));
   const best = new Int32Array(info.buffer, 0, 1)[0]!;
   if (best === Isa.neon) return ["portable", "neon"];
   return (["portable", "avx2", "avx512"] as const).filter((name) => Isa[name] <= best);

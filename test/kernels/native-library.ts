@@ -17,6 +17,8 @@ export const { symbols: sl } = dlopen(join(import.meta.dir, "../../build/libscal
   sl_engine_create: { args: [pointer, pointer, pointer], returns: i32 },
   sl_engine_get_info: { args: [pointer, pointer], returns: i32 },
   sl_engine_reset: one,
+  sl_engine_touch: { args: [pointer, i32, i64, i64], returns: i64 },
+  sl_engine_release: { args: [pointer, i32, i32], returns: i64 },
   sl_engine_free: { args: [pointer], returns: nothing },
   sl_kv_block_bytes: { args: [pointer, i32, i32], returns: i64 },
   sl_engine_slot_set: { args: [pointer, i32, pointer], returns: i32 },
@@ -24,7 +26,7 @@ export const { symbols: sl } = dlopen(join(import.meta.dir, "../../build/libscal
   sl_engine_wait: { args: [pointer, i64, pointer, i64], returns: i32 },
   sl_engine_logits: { args: [pointer, pointer, i64], returns: i32 },
   sl_engine_profile: { args: [pointer, i32, pointer], returns: i32 },
-  sl_probe: one,
+  sl_probe: { args: [pointer, pointer], returns: i32 },
   sl_measure_limits: { args: [i32, i32, pointer], returns: i32 },
   sl_op_linear: one,
   sl_op_dequantize: { args: [i32, pointer, i64, pointer], returns: i32 },
@@ -133,7 +135,7 @@ export function handleOf(create: (out: BigUint64Array) => number): Pointer {
 
 export function probe(): { bestIsa: number; features: number; numCores: number } {
   const info = new Struct("sl_probe_info");
-  check(sl.sl_probe(info.bytes));
+  check(sl.sl_probe(cString(""), info.bytes));
   return { bestIsa: info.get("best_isa"), features: info.get("features"), numCores: info.get("num_cores") };
 }
 

@@ -20,6 +20,7 @@ const total: { -readonly [Name in keyof SimResult]: number } = {
   cachedTokens: 0,
   acceptedDrafts: 0,
   faults: 0,
+  releasedBlocks: 0,
 };
 const startMs = performance.now();
 let failed = 0;
@@ -38,6 +39,7 @@ const seconds = (performance.now() - startMs) / 1000;
 console.log(
   `${count - failed} of ${count} seeds passed in ${seconds.toFixed(1)} s: ${total.steps} steps ` +
     `(${Math.round(total.steps / seconds)} a second), ${total.tokens} tokens, ${total.preemptions} preemptions, ` +
-    `${total.cachedTokens} cached tokens, ${total.acceptedDrafts} accepted drafts, ${total.faults} faults`,
+    `${total.cachedTokens} cached tokens, ${total.acceptedDrafts} accepted drafts, ${total.faults} faults, ` +
+    `${total.releasedBlocks} blocks given back`,
 );
 process.exit(failed === 0 ? 0 : 1);

@@ -43,6 +43,7 @@ export function makeScenario(seed: number): Scenario {
     sharePrefixCache: random.chance(0.5),
     asyncScheduling: random.chance(0.7),
     speculativeTokens: maxDrafts,
+    kvIdleTimeoutMs: random.pick([0, 1, 30, 1e6]),
     hashSeed: seed,
   };
   const requests = drawRequests(random, backend);

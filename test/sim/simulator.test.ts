@@ -7,7 +7,7 @@ const SEEDS = 200;
 const FIRST_SEED = 1_000_000;
 
 test(`${SEEDS} seeded scenarios keep every promise`, () => {
-  const total = { steps: 0, preemptions: 0, cachedTokens: 0, acceptedDrafts: 0, faults: 0 };
+  const total = { steps: 0, preemptions: 0, cachedTokens: 0, acceptedDrafts: 0, faults: 0, releasedBlocks: 0 };
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
     try {
       const result = simulate(makeScenario(seed));

@@ -38,6 +38,18 @@ export interface SimResult {
   readonly cachedTokens: number;
   readonly acceptedDrafts: number;
   readonly faults: number;
+  /** KV blocks whose memory went back. */
+  readonly releasedBlocks: number;
+}
+
+/** Counts the blocks that an engine gives back. */
+class CountingBackend extends FakeBackend {
+  numReleased = 0;
+
+  override release(firstBlock: number, numBlocks: number): void {
+    super.release(firstBlock, numBlocks);
+    this.numReleased += numBlocks;
+  }
 }
 
 /** Runs a scenario to its end and checks every promise on the way. Throws what went wrong. */
@@ -48,6 +60,7 @@ export function simulate(scenario: Scenario): SimResult {
 class Simulation {
   readonly #scenario: Scenario;
   readonly #clock = new VirtualClock();
+  readonly #backend: CountingBackend;
   readonly #engine: Engine;
   readonly #clients = new Map<number, Client>();
   readonly #handlers: StepHandlers;
@@ -55,9 +68,11 @@ class Simulation {
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
-    const backend = new FakeBackend(scenario.backend, this.#clock, this.#clock.sleepUntil);
+    this.#backend = new CountingBackend(scenario.backend, this.#clock, this.#clock.sleepUntil);
     this.#handlers = this.#makeHandlers();
-    this.#engine = new Engine(backend, scenario.options, this.#clock, (message) => readStep(message, this.#handlers));
+    this.#engine = new Engine(this.#backend, scenario.options, this.#clock, (message) =>
+      readStep(message, this.#handlers),
+    );
   }
 
   run(): SimResult {
@@ -82,7 +97,7 @@ class Simulation {
       if (++turns > mostTurns) throw new Error(`not done after ${turns} turns`);
       if (busy) continue;
       if (arrivals.length === 0) break;
-      this.#clock.sleepUntil(arrivals[0]!.atMs);
+      this.#rest(arrivals[0]!.atMs, turns % 4);
     }
     this.#checkEnd();
     const { stats } = this.#engine;
@@ -93,7 +108,18 @@ class Simulation {
       cachedTokens: stats.cachedTokens,
       acceptedDrafts: stats.acceptedDraftTokens,
       faults: stats.faults,
+      releasedBlocks: this.#backend.numReleased,
     };
+  }
+
+  /** As the Worker does until the next arrival, which may come after any slice. */
+  #rest(untilMs: number, slices: number): void {
+    for (let left = slices; left > 0 && this.#clock.ms < untilMs; left--) {
+      const waitMs = this.#engine.rest();
+      this.#engine.checkInvariants();
+      if (waitMs > 0) this.#clock.sleepUntil(Math.min(untilMs, this.#clock.ms + waitMs));
+    }
+    this.#clock.sleepUntil(untilMs);
   }
 
   #arrive(request: SimRequest, aborts: { atMs: number; ids: number[] }[]): void {
