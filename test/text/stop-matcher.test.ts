@@ -78,18 +78,18 @@ test("choices that share their stop strings do not see each other's text", () =>
 });
 
 test("16 stop strings of 256 units cost a text no more than one does", () => {
-  const stops = Array.from({ length: 16 }, (_, i) => "a".repeat(255 - i) + "b");
-  const text = "a".repeat(50_000);
+  const stops = Array.from({ length: 16 }, (_, i) => `${"a".repeat(255 - i)}b`);
+  const text = "a".repeat(500_000);
   const cost = (count: number) => {
     const matcher = new StopMatcher(new StopStrings(stops.slice(0, count)), false);
     const before = cpuMs();
     for (let at = 0; at < text.length; at += 5) matcher.push(text.slice(at, at + 5));
     return cpuMs() - before;
   };
-  const least = (count: number) => Math.min(...Array.from({ length: 5 }, () => cost(count)));
+  const least = (count: number) => Math.min(...Array.from({ length: 3 }, () => cost(count)));
   least(16);
   // One by one they would cost 16 times as much.
-  expect(least(16)).toBeLessThan(5 * least(1) + 1);
+  expect(least(16)).toBeLessThan(5 * least(1) + 20);
 });
 
 describe("by example", () => {
