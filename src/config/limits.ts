@@ -40,7 +40,13 @@ export const LIMITS = Object.freeze({
   /** A client that reads nothing for this long is dropped; its KV blocks are worth more than its patience. */
   stalledReaderMs: 30_000,
   /** Bytes of a stream that may wait in one socket before the producer pauses. */
-  maxBufferedStreamBytes: 256 * 1024,
+  maxBufferedStreamBytes: 128 * 1024,
+  /**
+   * Output of a request that waits for its reader, behind what waits in the socket. Beyond it nothing more is computed for
+   * the request until the reader has taken it all; its KV blocks serve others meanwhile. With what is being encoded, the
+   * socket's share and this a slow reader costs at most 256 KiB, and what one step brings.
+   */
+  maxWaitingOutputBytes: 64 * 1024,
   /** Proxies cut connections silent for 15 s and more; an SSE comment this often keeps them. */
   keepAliveMs: 10_000,
   /** A connection with no request on it is closed after this; pools of clients keep theirs about a minute. */

@@ -21,6 +21,8 @@ export interface GenerateRequest {
   readonly tenant: string;
   /** Milliseconds on the injected monotonic clock after which the request is dropped with deadline_exceeded. */
   readonly deadlineMs: number | undefined;
+  /** Bytes of output that may wait for the reader before nothing more is computed for it; undefined: maxWaitingOutputBytes. */
+  readonly maxWaitingBytes?: number | undefined;
   /** Continue a stream begun elsewhere: sampler position, penalties, stop buffer and remaining tokens are restored. */
   readonly resume: { readonly outputTokenIds: Int32Array } | undefined;
 }

@@ -99,7 +99,9 @@ export class Engine {
       this.#refuse(request, FAIL.tooLong, 0);
       return;
     }
-    if (this.#numWaitingRequests >= options.maxQueue) {
+    // One that has output was admitted before: it goes on, after a fault or behind a slow reader.
+    const begun = request.choices.some(({ outputTokens }) => outputTokens.length > 0);
+    if (!begun && this.#numWaitingRequests >= options.maxQueue) {
       this.#refuse(request, FAIL.overloaded, this.#throughput.secondsFor(this.scheduler.queue.numTokens));
       return;
     }

@@ -15,6 +15,8 @@ export interface RequestDraft {
   sampling: Partial<SamplingParams>;
   priority: number | undefined;
   deadlineMs: number | undefined;
+  /** As in GenerateRequest. */
+  maxWaitingBytes?: number;
   /** Output of another server to continue; only the RPC API has it. */
   resume?: { outputTokenIds: Int32Array };
   /** What an API calls a field, for errors, where it is not the name in PARAM. */
@@ -167,6 +169,7 @@ export function prepareRequest(draft: RequestDraft, model: ServedModel): Generat
     priority,
     tenant: draft.tenant,
     deadlineMs: draft.deadlineMs,
+    maxWaitingBytes: draft.maxWaitingBytes,
     resume: draft.resume,
   });
 }

@@ -150,7 +150,7 @@ export class RequestHandler {
       ms: Math.round((clock.nowMs() - context.arrivedMs) * 10) / 10,
       ...(context.tenant === "" ? {} : { tenant: context.tenant }),
       ...context.logged,
-      ...(serveError === undefined ? {} : { error: serveError.message }),
+      ...(serveError === undefined ? {} : { error: serveError.message, reason: serveError.reason }),
     };
     if (serveError?.code === "internal") logger.error("request", { ...fields, cause: serveError.cause ?? serveError });
     else if (OPERATOR_PATHS.has(route)) logger.debug("request", fields);

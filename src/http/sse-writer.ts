@@ -19,7 +19,7 @@ export class SseWriter {
   private full: Promise<void> | undefined;
   private over = false;
 
-  /** `onStalled` is called when the reader took nothing for stalledReaderMs; the connection has then been cut. */
+  /** `onStalled` is called when the reader took nothing for stalledReaderMs; the connection is then cut. */
   constructor(
     private readonly limits: Pick<Limits, "maxBufferedStreamBytes" | "stalledReaderMs">,
     private readonly turns: TurnQueue,
@@ -45,8 +45,9 @@ export class SseWriter {
   send(events: string): Promise<void> | undefined {
     if (this.over) return undefined;
     this.pending += events;
-    if (this.pending.length > this.limits.maxBufferedStreamBytes) this.flush();
-    else this.flushSoon();
+    if (this.pending.length <= this.limits.maxBufferedStreamBytes) this.flushSoon();
+    else if (this.controller === undefined) return Promise.race([this.attached.promise, this.gone]);
+    else this.flush();
     return this.full;
   }
 
@@ -95,8 +96,9 @@ export class SseWriter {
 
   private cut(): void {
     this.end();
+    // First, so that the reset below is not taken for the client's.
+    this.onStalled();
     // Closing with an error resets the connection; a plain close() would wait for the reader.
     this.controller?.close(new Error("the reader stalled"));
-    this.onStalled();
   }
 }

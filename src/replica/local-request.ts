@@ -1,3 +1,4 @@
+import { LIMITS } from "../config/limits.ts";
 import type { ServeError } from "../core/errors.ts";
 import type { GenerateRequest, StageTimings, TokenLogprob } from "../core/generate.ts";
 import type { AddChoice } from "../engine/messages.ts";
@@ -18,6 +19,8 @@ export class LocalRequest {
   started = false;
   /** The present Worker has it. */
   submitted = false;
+  /** Nothing is computed for it, since its reader is behind. */
+  held = false;
   /** Workers that died with it, since it last got a token. */
   crashes = 0;
   /** Called once, when nothing more will happen. */
@@ -116,6 +119,11 @@ export class LocalRequest {
     for (const choice of this.choices) choice.ended = true;
     this.#live = 0;
     this.events.end(error);
+  }
+
+  /** More waits for the reader than may. */
+  get isBehind(): boolean {
+    return this.events.waitingBytes > (this.request.maxWaitingBytes ?? LIMITS.maxWaitingOutputBytes);
   }
 
   get isOver(): boolean {

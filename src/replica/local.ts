@@ -13,6 +13,7 @@ import { LocalRequest } from "./local-request.ts";
 import type { Replica, ReplicaStats } from "./replica.ts";
 import { ReplicaCounters } from "./replica-counters.ts";
 import { RestartBudget } from "./restart-budget.ts";
+import { SlowReaders } from "./slow-readers.ts";
 import { readStep, type StepHandlers } from "./step-reader.ts";
 import { addRequest, engineSampling } from "./to-engine.ts";
 
@@ -42,6 +43,7 @@ export class LocalReplica implements Replica {
   readonly #counters = new ReplicaCounters();
   readonly #restarts: RestartBudget;
   readonly #trials = new CrashTrials((live) => this.#submit(live));
+  readonly #slowReaders = new SlowReaders((live) => this.#hold(live));
   readonly #started = Promise.withResolvers<void>();
   /** Asked for and not answered yet, in order. */
   readonly #profiles: (PromiseWithResolvers<ProfileReply["profile"]> & { readonly enable: boolean })[] = [];
@@ -178,8 +180,8 @@ export class LocalReplica implements Replica {
 
   #submit(live: LocalRequest): void {
     for (const choice of live.choices) if (!choice.ended) this.#choices.set(choice.id, { request: live, choice });
-    // While a new Worker starts, requests wait here.
-    if (this.#state !== "ready") return;
+    // While a new Worker starts, requests wait here; so do those whose readers are behind.
+    if (this.#state !== "ready" || live.held) return;
     live.submitted = true;
     this.#connection.send(addRequest(live.request, live.sampling, live.remaining(), this.#options.clock.nowMs()));
   }
@@ -201,6 +203,7 @@ export class LocalReplica implements Replica {
         if (choice.ended) this.#choices.delete(id);
         if (request.isOver) this.#over(request);
         else this.#trials.onProgress(request);
+        this.#slowReaders.onOutput(request);
       },
       promptScores: (id, scores) => this.#choices.get(id)?.request.onPromptScores(scores),
       preempted: (id) => this.#choices.get(id)?.request.onPreempted(),
@@ -260,6 +263,18 @@ export class LocalReplica implements Replica {
     this.#failProfiles();
     if (this.#ready) this.#options.onFatal?.(error);
     else this.#started.reject(error);
+  }
+
+  /** Computes nothing more for a request until its reader has taken all that waits; then it goes on as after a fault. */
+  #hold(live: LocalRequest): void {
+    this.#abort(live);
+    live.held = true;
+    live.submitted = false;
+    live.restart(() => this.#nextId++);
+    live.events.whenEmpty(() => {
+      live.held = false;
+      if (!live.isOver) this.#submit(live);
+    });
   }
 
   /** The reader went away. */

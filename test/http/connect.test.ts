@@ -1,14 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { connect as connectSocket, type Socket } from "node:net";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import * as web from "@connectrpc/connect-web";
 import { Authentication } from "../../src/gateway/authentication.ts";
+import { GenerateRequestSchema } from "../../src/gen/scalellm/v1/inference_pb.ts";
 import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
 import type { RpcDeps } from "../../src/http/connect/rpc-deps.ts";
 import { createHttpServer } from "../../src/http/server.ts";
 import { silentLogger } from "../../src/metrics/logger.ts";
 import { ServerMetrics } from "../../src/metrics/server-metrics.ts";
-import { API_KEY, createFixture, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
+import { API_KEY, createFixture, type LogLine, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
 import { type Listening, rpcCases } from "./rpc-cases.ts";
 
 async function listen(deps: RpcDeps): Promise<Listening> {
@@ -64,6 +66,7 @@ describe("mounted", () => {
 
 describe("over plain HTTP", () => {
   let replica: ScriptedReplica;
+  let logged: LogLine[];
   let listening: Listening;
   const path = "/scalellm.v1.InferenceService";
   const post = (method: string, body: string, headers: Record<string, string> = {}) =>
@@ -76,6 +79,7 @@ describe("over plain HTTP", () => {
   beforeEach(async () => {
     const fixture = createFixture({ bodyDeadlineMs: 300, stalledReaderMs: 300 });
     replica = fixture.replica;
+    logged = fixture.logged;
     listening = await listen(fixture.deps);
   });
   afterEach(() => listening.stop());
@@ -117,7 +121,12 @@ describe("over plain HTTP", () => {
   });
 
   /** Opens a socket, sends a request's head and as much of its body as given. */
-  const openRaw = async (contentLength: number, body: string, key = API_KEY): Promise<Socket> => {
+  const openRaw = async (
+    contentLength: number,
+    body: string | Uint8Array,
+    key = API_KEY,
+    type = "application/connect+json",
+  ): Promise<Socket> => {
     const { port } = new URL(listening.baseUrl);
     const socket = connectSocket(Number(port), "127.0.0.1");
     await new Promise<void>((resolve) => socket.once("connect", resolve));
@@ -125,10 +134,11 @@ describe("over plain HTTP", () => {
       `POST ${path}/Generate HTTP/1.1`,
       "host: 127.0.0.1",
       `authorization: Bearer ${key}`,
-      "content-type: application/connect+json",
+      `content-type: ${type}`,
       `content-length: ${contentLength}`,
     ];
-    socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
+    socket.write(`${head.join("\r\n")}\r\n\r\n`);
+    socket.write(body);
     return socket;
   };
   const untilData = (socket: Socket, pattern: RegExp): Promise<string> =>
@@ -168,14 +178,34 @@ describe("over plain HTTP", () => {
     await replica.untilRunning(0);
   });
 
-  test("a reader that stalls stops the tokens, and is dropped", async () => {
+  const binary = toBinary(
+    GenerateRequestSchema,
+    create(GenerateRequestSchema, { model: MODEL, prompt: { case: "text", value: "hi" } }),
+  );
+  test.each([
+    ["connect+json", envelope()],
+    ["connect+proto", Uint8Array.from([0, 0, 0, 0, binary.length, ...binary])],
+    ["grpc-web+proto", Uint8Array.from([0, 0, 0, 0, binary.length, ...binary])],
+  ])("%s: a reader that stalls stops the tokens, is dropped, and is logged as what it is", async (type, body) => {
     replica.tokenText = () => "x".repeat(64 * 1024);
-    const socket = await openRaw(envelope().length, envelope());
+    const socket = await openRaw(body.length, body, API_KEY, `application/${type}`);
     socket.on("error", () => {}).pause();
     await replica.untilRunning(1);
     await replica.untilRunning(0);
     // What the sockets' buffers hold, and no more: the whole output would be 100k tokens, 6 GiB.
     expect(replica.tokens).toBeLessThan(500);
     await new Promise<void>((resolve) => socket.on("close", () => resolve()).resume());
+    expect(logged.at(-1)).toMatchObject({ code: "canceled", reason: "stalled_reader" });
+  });
+
+  test("a client that goes away is logged as that", async () => {
+    replica.tokenMs = 2;
+    const socket = await openRaw(envelope().length, envelope());
+    await untilData(socket, /text_delta/);
+    socket.destroy();
+    await replica.untilRunning(0);
+    while (logged.length === 0) await Bun.sleep(1);
+    expect(logged).toMatchObject([{ code: "canceled" }]);
+    expect(logged[0]!.reason).toBeUndefined();
   });
 });

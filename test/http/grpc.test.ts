@@ -7,7 +7,7 @@ import type { Limits } from "../../src/config/limits.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { InferenceService } from "../../src/gen/scalellm/v1/inference_pb.ts";
 import { createGrpcServer, type GrpcServer } from "../../src/http/grpc/grpc-server.ts";
-import { API_KEY, createFixture, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
+import { API_KEY, createFixture, type LogLine, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
 import { rpcCases } from "./rpc-cases.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
@@ -24,12 +24,14 @@ describe("gRPC", () => {
 });
 
 let replica: ScriptedReplica;
+let logged: LogLine[];
 let server: GrpcServer;
 const hi = { model: MODEL, prompt: { case: "text", value: "hi" } } as const;
 
 async function start(limits: Partial<Limits> = {}): Promise<void> {
   const fixture = createFixture(limits);
   replica = fixture.replica;
+  logged = fixture.logged;
   server = await createGrpcServer(fixture.deps, LOCAL);
 }
 
@@ -225,6 +227,7 @@ describe("bounds", () => {
     stream.resume();
     await closed;
     expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
+    expect(logged.at(-1)).toMatchObject({ code: "canceled", reason: "stalled_reader" });
     session.destroy();
   });
 

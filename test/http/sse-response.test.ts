@@ -176,7 +176,11 @@ test("a reader that takes nothing is dropped, and frees its slot", async () => {
   await client.untilClosed();
   expect(client.received).not.toContain("[DONE]");
   await server.lifecycle.idle();
-  expect(server.log.at(-1)).toMatchObject({ status: 499, error: "The client stopped reading." });
+  expect(server.log.at(-1)).toMatchObject({
+    status: 499,
+    error: "The client stopped reading.",
+    reason: "stalled_reader",
+  });
 }, 30_000);
 
 test("a dropped keep-alive connection leaves the server answering others", async () => {

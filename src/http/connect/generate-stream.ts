@@ -29,6 +29,7 @@ export async function* generateStream(
   const noLogprobs: typeof delta.logprobs = [];
   const sink = context.values.get(FRAME_SINK);
   let isFirst = true;
+  let whole = false;
   const call = observeCall(context, deps);
   try {
     const request = await decodeRequest(message, context, deps);
@@ -58,9 +59,10 @@ export async function* generateStream(
         if (slow !== undefined) await slow;
       }
     }
+    whole = true;
   } catch (error) {
     throw call.failed(error);
   } finally {
-    call.end();
+    call.end(whole);
   }
 }

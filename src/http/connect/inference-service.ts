@@ -68,7 +68,7 @@ export function createInferenceService(deps: RpcDeps): ServiceImpl<typeof Infere
     } catch (error) {
       throw call.failed(error);
     } finally {
-      call.end();
+      call.end(true);
     }
   };
   return {

@@ -1,7 +1,12 @@
 import { Code, type ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { ErrorDetailSchema } from "../../gen/scalellm/v1/inference_pb.ts";
 import { CALL_ORIGIN, TENANT } from "./call-context.ts";
 import { codeName } from "./connect-errors.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
+
+function reasonOf(failure: ConnectError): string | undefined {
+  return failure.findDetails(ErrorDetailSchema)[0]?.reason || undefined;
+}
 
 /** Writes a call's line in the access log. `ms`: how long it took, where it began at all. */
 export function logCall(
@@ -18,7 +23,7 @@ export function logCall(
     code: failure === undefined ? "ok" : codeName(failure.code),
     ...(ms === undefined ? {} : { ms: Math.round(ms * 10) / 10 }),
     ...(tenant === "" ? {} : { tenant }),
-    ...(failure === undefined ? {} : { error: failure.rawMessage }),
+    ...(failure === undefined ? {} : { error: failure.rawMessage, reason: reasonOf(failure) }),
   };
   if (failure?.code === Code.Internal) logger.error("rpc", { ...fields, cause: failure.cause });
   else logger.info("rpc", fields);

@@ -1,4 +1,5 @@
 import type { ConnectError, HandlerContext } from "@connectrpc/connect";
+import { ServeError } from "../../core/errors.ts";
 import { CALL_ORIGIN } from "./call-context.ts";
 import { callError } from "./connect-errors.ts";
 import { logCall } from "./log-call.ts";
@@ -7,8 +8,11 @@ import type { RpcDeps } from "./rpc-deps.ts";
 export interface ObservedCall {
   /** Notes how a call failed, and returns the error to answer with. */
   failed(error: unknown): ConnectError;
-  /** To be called at the call's end, whatever that was: counts it and writes its access log line. */
-  end(): void;
+  /**
+   * To be called at the call's end, whatever that was: counts it and writes its access log line. `whole`: the implementation
+   * came to its end; one that was left early without an error of its own ends with the reason of the call's signal.
+   */
+  end(whole: boolean): void;
 }
 
 /** Follows one call from here to its end, for the lifecycle (a graceful stop waits for it) and the access log. */
@@ -24,8 +28,9 @@ export function observeCall(context: HandlerContext, deps: RpcDeps): ObservedCal
       failure = callError(error, context.signal);
       return failure;
     },
-    end() {
+    end(whole) {
       finish();
+      if (!whole) failure ??= callError(new ServeError("cancelled", "The client went away."), context.signal);
       logCall(context, deps, { failure, ms: clock.nowMs() - startedMs });
     },
   };

@@ -2,6 +2,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { Limits } from "../../config/limits.ts";
+import type { ServeError } from "../../core/errors.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
 import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
 import { readerReady } from "../connect/reader-ready.ts";
@@ -25,7 +26,7 @@ export async function serveCall(
   try {
     const body = readBody(stream);
     const header = toHeaders(headers);
-    const writer = new StreamWriter(stream, limits.stalledReaderMs);
+    const writer = new StreamWriter(stream, limits.stalledReaderMs, (reason) => abort.abort(reason));
     // A client may take its time between the messages of a stream of its own, but not within a single request.
     const single = handler.method.methodKind === "unary" || handler.method.methodKind === "server_streaming";
     const response = await handler({
@@ -84,13 +85,19 @@ class StreamWriter implements FrameSink {
   constructor(
     private readonly stream: ServerHttp2Stream,
     private readonly stalledReaderMs: number,
+    /** Ends the work behind the stream. */
+    private readonly abort: (reason: ServeError) => void,
   ) {}
 
   write(bytes: Uint8Array): Promise<void> | undefined {
     const { stream } = this;
     if (stream.closed || stream.destroyed) throw new ConnectError("the call was cancelled", Code.Canceled);
     if (stream.write(bytes)) return undefined;
-    return readerReady(drained(stream), this.stalledReaderMs, () => stream.close(constants.NGHTTP2_CANCEL));
+    return readerReady(drained(stream), this.stalledReaderMs, (error) => {
+      // First: the stream's end would be taken for the client's doing, and may wait behind what the peer does not read.
+      this.abort(error);
+      stream.close(constants.NGHTTP2_CANCEL);
+    });
   }
 }
 

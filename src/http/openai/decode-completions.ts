@@ -73,6 +73,8 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
       sampling,
       priority,
       deadlineMs: requestDeadlineMs(context.arrivedMs, deps.limits),
+      // One reader has them all.
+      maxWaitingBytes: Math.floor(deps.limits.maxWaitingOutputBytes / prompts.length),
       params: { prompt: prompt.param, logprobs: "logprobs" },
     };
     requests.push(prepareRequest(draft, model));
