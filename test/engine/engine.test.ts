@@ -175,8 +175,12 @@ test("what can never fit, what is too late and what is too much is refused", () 
   harness.add(range(0, 5), {}, { deadlineInMs: 3 });
   harness.add(range(0, 5));
   expect(harness.outcomes[harness.add(range(0, 5))]!.failed).toBe(FAIL.overloaded);
+  // One that has output already was admitted once.
+  const begun = { id: harness.outcomes.length, index: 0, outputTokens: Int32Array.of(1, 2) };
+  harness.add(range(0, 5), {}, { choices: [begun] });
   harness.finish();
-  expect(harness.outcomes.map(({ failed }) => failed)).toEqual([FAIL.tooLong, 0, FAIL.deadline, 0, FAIL.overloaded]);
+  const outcomes = [FAIL.tooLong, 0, FAIL.deadline, 0, FAIL.overloaded, 0];
+  expect(harness.outcomes.map(({ failed }) => failed)).toEqual(outcomes);
 });
 
 test("a deadline ends a running sequence too", () => {
