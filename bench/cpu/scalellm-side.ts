@@ -2,6 +2,7 @@ import type { Isa } from "../../src/backend/abi.ts";
 import type { Backend, BackendProfile, Ticket } from "../../src/backend/backend.ts";
 import { createNativeEngine } from "../../src/backend/native-backend.ts";
 import { defaultKvDtype, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
+import { StepResult } from "../../src/backend/step-layout.ts";
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { openModel } from "../../src/model/open-model.ts";
 import { GREEDY } from "../../test/kernels/step.ts";
@@ -20,14 +21,12 @@ export const WARM_STEPS = DECODE_PARTS;
  */
 export class ScaleLlmSide implements Side {
   readonly name = "scalellm";
-  private readonly result: Int32Array;
+  private readonly result = new StepResult();
 
   constructor(
     private readonly backend: Backend,
     private readonly clock: Clock,
-  ) {
-    this.result = new Int32Array(3 * backend.info.maxNumSeqs);
-  }
+  ) {}
 
   /**
    * Loads a model and makes an engine for so many sequences of up to maxModelLen tokens, of which a decode takes
@@ -136,7 +135,7 @@ export class ScaleLlmSide implements Side {
   }
 
   private wait(ticket: Ticket, rows: number): void {
-    this.backend.wait(ticket, this.result.subarray(0, 3 * rows));
+    this.backend.wait(ticket, this.result.layOut(rows, -1));
   }
 
   /** Ids that look like text: spread over the vocabulary, without the control tokens at its start. */

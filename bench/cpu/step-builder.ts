@@ -1,5 +1,5 @@
-import { ABI_VERSION, STEP } from "../../src/backend/abi.ts";
 import type { BackendInfo } from "../../src/backend/backend.ts";
+import { createStep } from "../../src/backend/step-layout.ts";
 
 /** Consecutive tokens of one sequence in a step. */
 export interface SequenceChunk {
@@ -12,8 +12,8 @@ export interface SequenceChunk {
 }
 
 /**
- * Packs a step in which every chunk's last token is sampled; layout of kernels/include/scalellm.h. Sequences own
- * `blocksPerSequence` blocks each, so that nothing but the engine is measured.
+ * Packs a step in which every chunk's last token is sampled. Sequences own `blocksPerSequence` blocks each, so that
+ * nothing but the engine is measured.
  */
 export function buildStep(
   chunks: readonly SequenceChunk[],
@@ -23,43 +23,29 @@ export function buildStep(
   const { blockSize } = info;
   const numTokens = chunks.reduce((sum, chunk) => sum + chunk.inputIds.length, 0);
   const numSeqs = chunks.length;
-  const words = STEP.headerWords + 3 * numTokens + (numSeqs + 1) + numSeqs + numSeqs * blocksPerSequence + 5 * numSeqs;
-  const step = new Int32Array(words);
-  step[STEP.version] = ABI_VERSION;
-  step[STEP.numTokens] = numTokens;
-  step[STEP.numSeqs] = numSeqs;
-  step[STEP.numRows] = numSeqs;
-  step[STEP.tableStride] = blocksPerSequence;
-  step[STEP.numWords] = words;
-  let at: number = STEP.headerWords;
-  const section = (length: number): Int32Array => step.subarray(at, (at += length));
-  const inputIds = section(numTokens);
-  const positions = section(numTokens);
-  const slotMapping = section(numTokens);
-  const cuSeqlens = section(numSeqs + 1);
-  const contextLens = section(numSeqs);
-  const blockTables = section(numSeqs * blocksPerSequence);
-  const rowTokens = section(numSeqs);
-  const rowSlots = section(numSeqs);
-  const rowTargets = section(numSeqs);
-  const rowTops = section(numSeqs);
-  const rowDrafts = section(numSeqs);
+  const step = createStep({
+    numTokens,
+    numSeqs,
+    numRows: numSeqs,
+    tableStride: blocksPerSequence,
+    numCopies: 0,
+  });
+  step.rowTargets.fill(-1);
+  step.rowTops.fill(-1);
+  step.rowDrafts.fill(-1);
   let token = 0;
   chunks.forEach(({ sequence, start, inputIds: ids }, row) => {
     const firstBlock = sequence * blocksPerSequence;
     for (let i = 0; i < ids.length; i++, token++) {
-      inputIds[token] = ids[i]!;
-      positions[token] = start + i;
-      slotMapping[token] = firstBlock * blockSize + start + i;
+      step.inputIds[token] = ids[i]!;
+      step.positions[token] = start + i;
+      step.slotMapping[token] = firstBlock * blockSize + start + i;
     }
-    cuSeqlens[row + 1] = token;
-    contextLens[row] = start + ids.length;
-    for (let b = 0; b < blocksPerSequence; b++) blockTables[row * blocksPerSequence + b] = firstBlock + b;
-    rowTokens[row] = token - 1;
-    rowSlots[row] = sequence;
-    rowTargets[row] = -1;
-    rowTops[row] = -1;
-    rowDrafts[row] = -1;
+    step.cuSeqlens[row + 1] = token;
+    step.contextLens[row] = start + ids.length;
+    for (let b = 0; b < blocksPerSequence; b++) step.blockTables[row * blocksPerSequence + b] = firstBlock + b;
+    step.rowTokens[row] = token - 1;
+    step.rowSlots[row] = sequence;
   });
-  return step;
+  return step.words;
 }

@@ -56,21 +56,6 @@ export const CPU_FEATURES = [
   "neon_dotprod",
 ] as const;
 
-/** Words of a step's header: SL_STEP_*. */
-export const STEP = {
-  version: 0,
-  numTokens: 1,
-  numSeqs: 2,
-  numRows: 3,
-  tableStride: 4,
-  numCopies: 5,
-  flags: 6,
-  numWords: 7,
-  headerWords: 16,
-} as const;
-export const STEP_RETURN_LOGITS = 1;
-export const MAX_TOP_LOGPROBS = 20;
-
 export const SL_TENSOR = structLayout([
   ["role", "i32"],
   ["layer", "i32"],
@@ -218,9 +203,4 @@ export function enumValue<Name extends string>(names: readonly Name[], name: Nam
   const value = names.indexOf(name);
   if (value < 0) throw new RangeError(`${name} is none of ${names.join(", ")}`);
   return value;
-}
-
-/** Words of a step's result: R rows and M, the most top logprobs a row asks for. */
-export function resultWords(numRows: number, maxTop: number): number {
-  return numRows * (3 + 2 * Math.max(0, maxTop));
 }

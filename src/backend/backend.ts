@@ -1,6 +1,6 @@
 /**
- * The engine's view of a device: one packed descriptor a step in, one packed result out. Layouts are those of
- * kernels/include/scalellm.h. Implementations: backend/native-backend.ts over bun:ffi, backend/fake-backend.ts.
+ * The engine's view of a device: one packed descriptor a step in, one packed result out, both
+ * laid out in step-layout.ts. Implementations: backend/native-backend.ts over bun:ffi, backend/fake-backend.ts.
  */
 export interface Backend {
   readonly info: BackendInfo;
@@ -8,7 +8,7 @@ export interface Backend {
   setSlot(slot: number, params: SlotParams): void;
   /** Starts a step. The buffer may be reused on return. Throws BackendError. */
   submit(step: Int32Array): Ticket;
-  /** Blocks until the step is done and fills `result` (see StepResult for its layout). Throws BackendError. */
+  /** Blocks until the step is done and fills `result`, as long as StepResult lays it out. Throws BackendError. */
   wait(ticket: Ticket, result: Int32Array): void;
   /** Waits for the step in flight, forgets every slot, keeps the weights. */
   reset(): void;

@@ -18,7 +18,8 @@ import {
   kvEntry,
   mix,
 } from "./fake-model.ts";
-import { type FakeStep, openFakeStep } from "./fake-step.ts";
+import { openFakeStep } from "./fake-step.ts";
+import { StepResult, type StepSections } from "./step-layout.ts";
 
 /** Plain data, so that it can be posted to a Worker. */
 export interface FakeBackendConfig extends FakeModelConfig {
@@ -56,7 +57,7 @@ export class FakeBackend implements Backend {
   /** Steps in flight, oldest first. */
   readonly #flights: {
     ticket: Ticket;
-    result: Int32Array;
+    result: StepResult;
     doneMs: number;
     ms: number;
     slots: Set<number>;
@@ -135,8 +136,9 @@ export class FakeBackend implements Backend {
     this.#stepMs += flight.ms;
     if (flight.fails) this.#break("fake backend: an injected fault");
     this.#flights.shift();
-    if (result.length < flight.result.length) throw new BackendError(-1, "fake backend: the result has no room");
-    result.set(flight.result);
+    const { words } = flight.result;
+    if (result.length !== words.length) throw new BackendError(-1, "fake backend: the result has another length");
+    result.set(words);
   }
 
   reset(): void {
@@ -175,21 +177,21 @@ export class FakeBackend implements Backend {
     throw new BackendError(this.#faults.status, message);
   }
 
-  #compute(step: FakeStep): Int32Array {
+  #compute(step: StepSections): StepResult {
     const { blockSize } = this.#config;
     for (let i = 0; i < step.copies.length; i += 2) {
       const source = step.copies[i]! * blockSize;
       this.#kv.copyWithin(step.copies[i + 1]! * blockSize, source, source + blockSize);
     }
     const maxTop = step.rowTops.reduce((most, top) => Math.max(most, top), 0);
-    const result = new Int32Array(step.numRows * (3 + 2 * maxTop));
+    const result = new StepResult(step.numRows, maxTop);
     let row = 0;
-    for (let s = 0; s < step.numSeqs; s++) row = this.#sequence(step, s, row, result, maxTop);
+    for (let s = 0; s < step.numSeqs; s++) row = this.#sequence(step, s, row, result);
     return result;
   }
 
   /** Computes one sequence's tokens and their rows; returns the next row. */
-  #sequence(step: FakeStep, s: number, firstRow: number, result: Int32Array, maxTop: number): number {
+  #sequence(step: StepSections, s: number, firstRow: number, result: StepResult): number {
     let row = firstRow;
     let fold: number | undefined;
     let dropped = false;
@@ -202,17 +204,17 @@ export class FakeBackend implements Backend {
       this.#kv[step.slotMapping[t]!] = entry;
       fold = mix(fold, entry);
       if (step.rowTokens[row] === t) {
-        if (dropped && step.rowTargets[row]! < 0) result[row] = -1;
-        else dropped = !this.#row(step, row, fold, token, result, maxTop) || dropped;
+        if (dropped && step.rowTargets[row]! < 0) result.words[row] = -1;
+        else dropped = !this.#row(step, row, fold, token, result) || dropped;
         row++;
       }
     }
     return row;
   }
 
-  #attend(step: FakeStep, s: number, position: number): number {
+  #attend(step: StepSections, s: number, position: number): number {
     const { blockSize } = this.#config;
-    const table = s * step.stride;
+    const table = s * step.tableStride;
     let fold = this.#config.seed;
     for (let p = firstAttended(this.#config, position); p < position; p++) {
       const entry = this.#kv[step.blockTables[table + ((p / blockSize) | 0)]! * blockSize + (p % blockSize)]!;
@@ -222,7 +224,7 @@ export class FakeBackend implements Backend {
     return fold;
   }
 
-  #inputToken(step: FakeStep, t: number): number {
+  #inputToken(step: StepSections, t: number): number {
     const id = step.inputIds[t]!;
     if (id >= 0) return id;
     const last = this.#slots[-1 - id]?.last ?? -1;
@@ -231,8 +233,8 @@ export class FakeBackend implements Backend {
   }
 
   /** Fills a row of the result. False when its draft was not accepted: the rows after it are dropped. */
-  #row(step: FakeStep, r: number, fold: number, input: number, result: Int32Array, maxTop: number): boolean {
-    const rows = step.numRows;
+  #row(step: StepSections, r: number, fold: number, input: number, result: StepResult): boolean {
+    const { words, maxTop } = result;
     const target = step.rowTargets[r]!;
     const top = step.rowTops[r]!;
     let token = target;
@@ -241,23 +243,21 @@ export class FakeBackend implements Backend {
       if (!sampler) throw new BackendError(-1, `fake backend: slot ${step.rowSlots[r]} was never set`);
       token = sampler.sample(this.#config, fold, input);
     }
-    result[r] = token;
-    const ids = 3 * rows + r * maxTop;
-    const logprobs = ids + rows * maxTop;
+    words[r] = token;
     if (top >= 0) {
-      result[rows + r] = fakeRank(fold, token);
-      result[2 * rows + r] = bits(fakeLogprob(fold, token));
+      words[result.ranks + r] = fakeRank(fold, token);
+      words[result.logprobs + r] = bits(fakeLogprob(fold, token));
     }
     for (let k = 0; k < maxTop; k++) {
       const id = k < top ? fakeTopId(this.#config, fold, k) : -1;
-      result[ids + k] = id;
-      result[logprobs + k] = k < top ? bits(fakeLogprob(fold, id)) : 0;
+      words[result.topIds + r * maxTop + k] = id;
+      words[result.topLogprobs + r * maxTop + k] = k < top ? bits(fakeLogprob(fold, id)) : 0;
     }
     const draft = step.rowDrafts[r]!;
     return draft < 0 || draft === token;
   }
 
-  #costMs(step: FakeStep): number {
+  #costMs(step: StepSections): number {
     const { stepMs, decodeMs, prefillMs, contextMs } = this.#config.cost;
     let ms = stepMs;
     for (let s = 0; s < step.numSeqs; s++) {

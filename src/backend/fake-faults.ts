@@ -1,5 +1,5 @@
 import { mix } from "./fake-model.ts";
-import type { FakeStep } from "./fake-step.ts";
+import type { StepSections } from "./step-layout.ts";
 
 /** Faults to inject. Plain data. */
 export interface FakeFaults {
@@ -30,7 +30,7 @@ export class FaultPlan {
   }
 
   /** Whether the next step fails, and in which call. */
-  next(step: FakeStep): "submit" | "wait" | undefined {
+  next(step: StepSections): "submit" | "wait" | undefined {
     const { rate = 0, seed = 0, failSteps, poisonToken, crashToken, crashSteps } = this.#faults;
     const number = ++this.#step;
     if (crashToken !== undefined && step.inputIds.includes(crashToken)) throw new Error("fake backend: a crash token");

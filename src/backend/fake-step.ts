@@ -1,62 +1,21 @@
 import { BackendError, type BackendInfo } from "./backend.ts";
+import { MAX_TOP_LOGPROBS, openStep, type StepSections } from "./step-layout.ts";
 
-/** A packed step, opened and checked against every rule of kernels/include/scalellm.h that can be checked. */
-export interface FakeStep {
-  readonly numTokens: number;
-  readonly numSeqs: number;
-  readonly numRows: number;
-  readonly stride: number;
-  readonly inputIds: Int32Array;
-  readonly positions: Int32Array;
-  readonly slotMapping: Int32Array;
-  readonly cuSeqlens: Int32Array;
-  readonly contextLens: Int32Array;
-  readonly blockTables: Int32Array;
-  readonly rowTokens: Int32Array;
-  readonly rowSlots: Int32Array;
-  readonly rowTargets: Int32Array;
-  readonly rowTops: Int32Array;
-  readonly rowDrafts: Int32Array;
-  readonly copies: Int32Array;
+/** Opens a packed step and checks it against every rule of kernels/include/scalellm.h that can be checked. */
+export function openFakeStep(words: Int32Array, info: BackendInfo): StepSections {
+  const step = openStep(words);
+  const { numTokens, numSeqs, numRows } = step;
+  check(numTokens >= 1 && numTokens <= info.maxBatchedTokens, "num_tokens");
+  check(numSeqs >= 1 && numSeqs <= Math.min(numTokens, info.maxNumSeqs), "num_seqs");
+  check(numRows >= 0 && numRows <= Math.min(numTokens, info.maxLogitRows), "num_rows");
+  check(step.tableStride >= 0 && step.numCopies >= 0, "table_stride, num_copies");
+  checkTokens(step, info);
+  checkRows(step, info);
+  for (const block of step.copies) check(block >= 0 && block < info.numBlocks, "copies");
+  return step;
 }
 
-const HEADER_WORDS = 16;
-
-export function openFakeStep(step: Int32Array, info: BackendInfo): FakeStep {
-  const [version, T, S, R, B, C, , words] = step as unknown as number[];
-  check(version === 1, "version");
-  check(words === step.length, "num_words");
-  check(T! >= 1 && T! <= info.maxBatchedTokens, "num_tokens");
-  check(S! >= 1 && S! <= Math.min(T!, info.maxNumSeqs), "num_seqs");
-  check(R! >= 0 && R! <= Math.min(T!, info.maxLogitRows), "num_rows");
-  let at = HEADER_WORDS;
-  const take = (length: number) => step.subarray(at, (at += length));
-  const opened: FakeStep = {
-    numTokens: T!,
-    numSeqs: S!,
-    numRows: R!,
-    stride: B!,
-    inputIds: take(T!),
-    positions: take(T!),
-    slotMapping: take(T!),
-    cuSeqlens: take(S! + 1),
-    contextLens: take(S!),
-    blockTables: take(S! * B!),
-    rowTokens: take(R!),
-    rowSlots: take(R!),
-    rowTargets: take(R!),
-    rowTops: take(R!),
-    rowDrafts: take(R!),
-    copies: take(2 * C!),
-  };
-  check(at === step.length, "sections");
-  checkTokens(opened, info);
-  checkRows(opened, info);
-  for (const block of opened.copies) check(block >= 0 && block < info.numBlocks, "copies");
-  return opened;
-}
-
-function checkTokens(step: FakeStep, info: BackendInfo): void {
+function checkTokens(step: StepSections, info: BackendInfo): void {
   const written = new Set<number>();
   check(step.cuSeqlens[0] === 0 && step.cuSeqlens[step.numSeqs] === step.numTokens, "cu_seqlens");
   for (let s = 0; s < step.numSeqs; s++) {
@@ -65,11 +24,11 @@ function checkTokens(step: FakeStep, info: BackendInfo): void {
     check(to > from, "cu_seqlens");
     check(step.contextLens[s] === step.positions[to - 1]! + 1, "context_lens");
     check(step.contextLens[s]! <= info.maxModelLen, "context_lens");
-    check(Math.ceil(step.contextLens[s]! / info.blockSize) <= step.stride, "block_table_stride");
+    check(Math.ceil(step.contextLens[s]! / info.blockSize) <= step.tableStride, "block_table_stride");
     for (let t = from; t < to; t++) {
       const position = step.positions[t]!;
       if (t > from) check(position === step.positions[t - 1]! + 1, "positions");
-      const block = step.blockTables[s * step.stride + Math.floor(position / info.blockSize)]!;
+      const block = step.blockTables[s * step.tableStride + Math.floor(position / info.blockSize)]!;
       check(block >= 0 && block < info.numBlocks, "block_tables");
       check(step.slotMapping[t] === block * info.blockSize + (position % info.blockSize), "slot_mapping");
       check(!written.has(step.slotMapping[t]!), "slot_mapping: two tokens write one place");
@@ -80,14 +39,14 @@ function checkTokens(step: FakeStep, info: BackendInfo): void {
   }
 }
 
-function checkRows(step: FakeStep, info: BackendInfo): void {
+function checkRows(step: StepSections, info: BackendInfo): void {
   const sequenceOfSlot = new Map<number, number>();
   let sequence = 0;
   for (let r = 0; r < step.numRows; r++) {
     const token = step.rowTokens[r]!;
     const slot = step.rowSlots[r]!;
     check(token >= 0 && token < step.numTokens && (r === 0 || token > step.rowTokens[r - 1]!), "row_tokens");
-    check(step.rowTops[r]! >= -1 && step.rowTops[r]! <= 20, "row_tops");
+    check(step.rowTops[r]! >= -1 && step.rowTops[r]! <= MAX_TOP_LOGPROBS, "row_tops");
     while (token >= step.cuSeqlens[sequence + 1]!) sequence++;
     if (step.rowTargets[r]! >= 0) continue;
     check(slot >= 0 && slot < info.maxNumSeqs, "row_slots");

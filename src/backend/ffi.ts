@@ -1,5 +1,5 @@
 import { CString, dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
-import { STATUS } from "./abi.ts";
+import { ABI_VERSION, STATUS } from "./abi.ts";
 import { BackendError } from "./backend.ts";
 
 /** A native object's address. Valid in every Worker of the process that opened the same library file. */
@@ -44,14 +44,18 @@ export class NativeLibrary {
   readonly path: string;
   readonly #symbols: ReturnType<typeof openSymbols>;
 
-  /** Throws BackendError where the file cannot be opened or lacks a symbol. */
-  constructor(path: string) {
+  /** Throws BackendError where the file cannot be opened, lacks a symbol or is of another ABI version. */
+  constructor(path: string, abiVersion: number = ABI_VERSION) {
     this.path = path;
     try {
       this.#symbols = openSymbols(path);
     } catch (error) {
       throw new BackendError(STATUS.io, `The native library ${path} cannot be opened: ${(error as Error).message}`);
     }
+    const { version } = JSON.parse(this.describeAbi()) as { version: number };
+    if (version === abiVersion) return;
+    const versions = `it has version ${version} of the interface, this program needs ${abiVersion}`;
+    throw new BackendError(STATUS.unsupported, `The native library ${path} cannot be used: ${versions}`);
   }
 
   create(call: CreateCall, ...args: readonly (NativeHandle | ArrayBufferView)[]): NativeHandle {

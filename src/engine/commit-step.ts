@@ -1,4 +1,4 @@
-import { StepPacker } from "./pack-step.ts";
+import type { StepResult } from "../backend/step-layout.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import { FINISH } from "./step-message.ts";
@@ -22,13 +22,11 @@ export interface CommitCounts {
 export function commitStep(
   scheduler: Scheduler,
   plan: StepPlan,
-  result: Int32Array,
+  result: StepResult,
   writer: StepWriter,
   counts: CommitCounts,
   finish: (sequence: Sequence) => void,
 ): void {
-  const { numRows } = plan;
-  const maxTop = StepPacker.maxTop(plan);
   let row = 0;
   for (let i = 0; i < plan.numSeqs; i++) {
     const sequence = plan.seqs[i]!;
@@ -40,19 +38,19 @@ export function commitStep(
     if (sequence.state === "finished") continue;
     if (scoreRows > 0) {
       sequence.numScored += scoreRows;
-      writer.promptScores(sequence, scoreRows, result, firstScore, numRows, maxTop);
+      writer.promptScores(sequence, scoreRows, result, firstScore);
     }
     let ended: number = FINISH.none;
     if (sampleRows > 0) {
       const from = sequence.numTokens;
       sequence.numPending--;
-      ended = appendSampled(sequence, result, firstSample, sampleRows);
+      ended = appendSampled(sequence, result.words, firstSample, sampleRows);
       const taken = sequence.numTokens - from;
       counts.outputTokens += taken;
       counts.draftTokens += sampleRows - 1;
       counts.acceptedDraftTokens += taken - 1;
       sequence.group.account.deficit -= taken;
-      writer.tokens(sequence, from, ended, result, firstSample, numRows, maxTop);
+      writer.tokens(sequence, from, ended, result, firstSample);
     }
     if (sequence.state === "running" && sequence.run === plan.runs[i]) {
       const written = plan.starts[i]! + plan.counts[i]!;
@@ -69,10 +67,10 @@ export function commitStep(
 }
 
 /** Appends the tokens of a sequence's rows until one ends it or a draft was not accepted. Returns a FINISH. */
-function appendSampled(sequence: Sequence, result: Int32Array, row: number, rows: number): number {
+function appendSampled(sequence: Sequence, words: Int32Array, row: number, rows: number): number {
   const { stopIds } = sequence.group.sampling;
   for (let i = 0; i < rows; i++) {
-    const token = result[row + i]!;
+    const token = words[row + i]!;
     if (token < 0) break;
     sequence.append(token);
     if (stopIds.includes(token)) return FINISH.stop;

@@ -1,4 +1,5 @@
 import { type Backend, BackendError } from "../backend/backend.ts";
+import { StepResult } from "../backend/step-layout.ts";
 import type { Clock } from "../core/clock.ts";
 import { type CommitCounts, commitStep } from "./commit-step.ts";
 import { DeadlineHeap } from "./deadline-heap.ts";
@@ -44,12 +45,12 @@ export class Engine {
   readonly #packer = new StepPacker();
   readonly #writer = new StepWriter();
   readonly #throughput = new Throughput();
+  readonly #result: StepResult;
   readonly #counts: CommitCounts = { outputTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 };
   readonly #spare: StepPlan[];
   readonly #idle: IdleMemory;
   readonly #finish = (sequence: Sequence) => this.#end(sequence);
   #inFlight: StepPlan | undefined;
-  #result: Int32Array;
   #numArrived = 0;
   #numWaitingRequests = 0;
   #lastDoneMs = 0;
@@ -77,7 +78,7 @@ export class Engine {
     this.scheduler.onPreempt = (sequence) => this.#writer.preempted(sequence);
     const newPlan = () => new StepPlan(backend.info.maxNumSeqs, options.speculativeTokens);
     this.#spare = [newPlan(), newPlan()];
-    this.#result = new Int32Array(3 * backend.info.maxLogitRows);
+    this.#result = new StepResult(backend.info.maxLogitRows);
     this.#idle = new IdleMemory(backend, this.scheduler.blocks, { timeoutMs: options.kvIdleTimeoutMs });
     this.stats.kvBlocksTotal = backend.info.numBlocks;
   }
@@ -219,10 +220,9 @@ export class Engine {
   }
 
   #finishStep(plan: StepPlan, next: StepPlan | undefined): void {
-    const words = plan.numRows * (3 + 2 * StepPacker.maxTop(plan));
-    if (this.#result.length < words) this.#result = new Int32Array(2 * words);
+    const words = this.#result.layOut(plan.numRows, StepPacker.maxTop(plan));
     try {
-      this.#backend.wait(plan.ticket, this.#result.subarray(0, words));
+      this.#backend.wait(plan.ticket, words);
     } catch (error) {
       this.#fail(error, plan, next);
       return;
@@ -296,7 +296,7 @@ export class Engine {
     const last = numOutput > 0 ? tokens[numTokens - 1]! : -1;
     const stopped = last >= 0 && sequence.group.sampling.stopIds.includes(last);
     if (!stopped && numOutput < maxTokens) return;
-    this.#writer.tokens(sequence, numTokens, stopped ? FINISH.stop : FINISH.length, this.#result, 0, 0, 0);
+    this.#writer.tokens(sequence, numTokens, stopped ? FINISH.stop : FINISH.length, this.#result, 0);
     this.#end(sequence);
     this.#flush();
   }

@@ -1,46 +1,27 @@
+import { StepLayout } from "../backend/step-layout.ts";
 import type { BlockManager } from "./block-manager.ts";
 import type { StepPlan } from "./step-plan.ts";
 
-/** Mirrors SL_STEP_* of kernels/include/scalellm.h, where the layout is described. */
-export const STEP_HEADER_WORDS = 16;
-export const STEP_ABI_VERSION = 1;
-
 /** Writes steps into one growing buffer, which the backend may not keep. */
 export class StepPacker {
+  readonly #layout = new StepLayout();
   #buffer = new Int32Array(4096);
 
   /** The packed step; valid until the next call. */
   pack(plan: StepPlan, blocks: BlockManager): Int32Array {
-    const { numSeqs: S, numTokens: T, numRows: R, seqs, copies } = plan;
+    const { numSeqs, numTokens, numRows, seqs, copies } = plan;
     let stride = 0;
-    for (let i = 0; i < S; i++) stride = Math.max(stride, blocks.blocksFor(plan.starts[i]! + plan.counts[i]!));
-    const words = STEP_HEADER_WORDS + 3 * T + (S + 1) + S + S * stride + 5 * R + copies.length;
-    if (this.#buffer.length < words) this.#buffer = new Int32Array(2 * words);
+    for (let i = 0; i < numSeqs; i++) stride = Math.max(stride, blocks.blocksFor(plan.starts[i]! + plan.counts[i]!));
+    const layout = this.#layout.layOut(numTokens, numSeqs, numRows, stride, copies.length / 2);
+    if (this.#buffer.length < layout.numWords) this.#buffer = new Int32Array(2 * layout.numWords);
     const out = this.#buffer;
-    out.fill(0, 0, STEP_HEADER_WORDS);
-    out[0] = STEP_ABI_VERSION;
-    out[1] = T;
-    out[2] = S;
-    out[3] = R;
-    out[4] = stride;
-    out[5] = copies.length / 2;
-    out[7] = words;
-
-    const inputIds = STEP_HEADER_WORDS;
-    const positions = inputIds + T;
-    const slotMapping = positions + T;
-    const cuSeqlens = slotMapping + T;
-    const contextLens = cuSeqlens + S + 1;
-    const tables = contextLens + S;
-    const rowTokens = tables + S * stride;
-    const rowSlots = rowTokens + R;
-    const rowTargets = rowSlots + R;
-    const rowTops = rowTargets + R;
-    const rowDrafts = rowTops + R;
+    layout.writeHeader(out);
+    const { inputIds, positions, slotMapping, cuSeqlens, contextLens, blockTables } = layout;
+    const { rowTokens, rowSlots, rowTargets, rowTops, rowDrafts } = layout;
     const blockSize = blocks.blockSize;
     let t = 0;
     let r = 0;
-    for (let i = 0; i < S; i++) {
+    for (let i = 0; i < numSeqs; i++) {
       const sequence = seqs[i]!;
       const { sampling } = sequence.group;
       const table = blocks.table(sequence.slot);
@@ -59,7 +40,7 @@ export class StepPacker {
         out[slotMapping + t] = table[(position / blockSize) | 0]! * blockSize + (position % blockSize);
       }
       const numBlocks = blocks.blocksFor(start + count);
-      const row = tables + i * stride;
+      const row = blockTables + i * stride;
       // Entries past the context are not read, so what the last step left there may stay.
       copyWords(table, numBlocks, out, row);
 
@@ -80,9 +61,9 @@ export class StepPacker {
         out[rowDrafts + r] = j < numDrafts ? plan.drafts[i * plan.maxDrafts + j]! : -1;
       }
     }
-    out[cuSeqlens + S] = t;
-    for (let i = 0; i < copies.length; i++) out[words - copies.length + i] = copies[i]!;
-    return out.subarray(0, words);
+    out[cuSeqlens + numSeqs] = t;
+    for (let i = 0; i < copies.length; i++) out[layout.copies + i] = copies[i]!;
+    return out.subarray(0, layout.numWords);
   }
 
   /** Largest row_tops of a plan, at least 0: the M of the result's layout. */

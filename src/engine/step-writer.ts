@@ -1,3 +1,4 @@
+import type { StepResult } from "../backend/step-layout.ts";
 import type { Sequence } from "./sequence.ts";
 import { type EngineStats, floatBits, HEADER_WORDS, RECORD, STATS } from "./step-message.ts";
 
@@ -30,16 +31,8 @@ export class StepWriter {
     this.#words[this.#end++] = retryAfterS;
   }
 
-  /** Tokens [from, sequence.numTokens), which are the result's rows from `row`; `rows` and `maxTop` lay out the result. */
-  tokens(
-    sequence: Sequence,
-    from: number,
-    finish: number,
-    result: Int32Array,
-    row: number,
-    rows: number,
-    maxTop: number,
-  ) {
+  /** Tokens [from, sequence.numTokens), which are the result's rows from `row`. */
+  tokens(sequence: Sequence, from: number, finish: number, result: StepResult, row: number): void {
     const n = sequence.numTokens - from;
     const top = sequence.group.sampling.logprobs;
     this.#room(5 + n * (top < 0 ? 1 : 3 + 2 * top));
@@ -49,19 +42,19 @@ export class StepWriter {
     words[this.#end++] = n;
     words[this.#end++] = top;
     for (let i = 0; i < n; i++) words[this.#end++] = sequence.tokens[from + i]!;
-    if (top >= 0) for (let i = 0; i < n; i++) this.#logprobs(result, row + i, rows, maxTop, top);
+    if (top >= 0) for (let i = 0; i < n; i++) this.#logprobs(result, row + i, top);
   }
 
   /** Scores of prompt tokens: `n` rows of the result from `row`. */
-  promptScores(sequence: Sequence, n: number, result: Int32Array, row: number, rows: number, maxTop: number): void {
+  promptScores(sequence: Sequence, n: number, result: StepResult, row: number): void {
     const top = sequence.group.sampling.promptLogprobs;
     this.#room(4 + n * (3 + 2 * top));
     this.#put(RECORD.prompt, sequence.id);
     this.#words[this.#end++] = n;
     this.#words[this.#end++] = top;
     for (let i = 0; i < n; i++) {
-      this.#words[this.#end++] = result[row + i]!;
-      this.#logprobs(result, row + i, rows, maxTop, top);
+      this.#words[this.#end++] = result.words[row + i]!;
+      this.#logprobs(result, row + i, top);
     }
   }
 
@@ -73,15 +66,16 @@ export class StepWriter {
     return message;
   }
 
-  #logprobs(result: Int32Array, row: number, rows: number, maxTop: number, top: number): void {
+  #logprobs(result: StepResult, row: number, top: number): void {
     const words = this.#words;
-    words[this.#end++] = result[2 * rows + row]!;
-    words[this.#end++] = result[rows + row]!;
-    const ids = 3 * rows + row * maxTop;
-    const logprobs = ids + rows * maxTop;
+    const from = result.words;
+    words[this.#end++] = from[result.logprobs + row]!;
+    words[this.#end++] = from[result.ranks + row]!;
+    const ids = result.topIds + row * result.maxTop;
+    const logprobs = result.topLogprobs + row * result.maxTop;
     for (let k = 0; k < top; k++) {
-      words[this.#end++] = result[ids + k]!;
-      words[this.#end++] = result[logprobs + k]!;
+      words[this.#end++] = from[ids + k]!;
+      words[this.#end++] = from[logprobs + k]!;
     }
   }
 

@@ -7,11 +7,11 @@ import {
   SCALE_KINDS,
   STAGES,
   STATUS,
-  STEP,
   STRUCTS,
   WEIGHT_FORMATS,
 } from "../../src/backend/abi.ts";
 import { locateLibrary, openLibrary } from "../../src/backend/library.ts";
+import { STEP } from "../../src/backend/step-layout.ts";
 import { WEIGHT_DTYPES, WEIGHT_ROLES } from "../../src/model/spec.ts";
 
 interface Description {

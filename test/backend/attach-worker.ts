@@ -1,5 +1,5 @@
-import { resultWords } from "../../src/backend/abi.ts";
 import { NativeBackend, type NativeEngineHandle } from "../../src/backend/native-backend.ts";
+import { StepResult } from "../../src/backend/step-layout.ts";
 import { GREEDY, packStep } from "../kernels/step.ts";
 
 declare const self: Worker;
@@ -11,7 +11,7 @@ self.onmessage = ({ data }: MessageEvent<{ handle: NativeEngineHandle; prompt: n
   backend.reset();
   backend.setSlot(0, GREEDY);
   const tokens: number[] = [];
-  const result = new Int32Array(resultWords(1, -1));
+  const result = new StepResult(1).words;
   while (tokens.length < count) {
     const ids = tokens.length === 0 ? prompt : [-1];
     const start = tokens.length === 0 ? 0 : prompt.length + tokens.length - 1;

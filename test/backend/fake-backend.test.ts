@@ -1,7 +1,10 @@
 import { expect, test } from "bun:test";
+import { ABI_VERSION } from "../../src/backend/abi.ts";
 import { FakeBackend, type FakeBackendConfig } from "../../src/backend/fake-backend.ts";
 import { referenceOutput } from "../../src/backend/fake-model.ts";
+import { STEP, StepLayout, StepResult } from "../../src/backend/step-layout.ts";
 import { MODEL, SAMPLING } from "../engine/harness.ts";
+import { packStep } from "../kernels/step.ts";
 import { VirtualClock } from "../sim/simulator.ts";
 
 const BLOCK = MODEL.blockSize;
@@ -12,29 +15,14 @@ interface StepOptions {
   blocks: number[];
   slot?: number;
   drafts?: number[];
-  copies?: number[];
+  copies?: [from: number, to: number][];
 }
 
 /** A packed step of one sequence, whose last token (and drafts before it) sample. */
 function pack({ ids, start, blocks, slot = 0, drafts = [], copies = [] }: StepOptions): Int32Array {
-  const T = ids.length;
-  const R = 1 + drafts.length;
-  const positions = ids.map((_, i) => start + i);
-  const words = [
-    ...positions.map((p) => blocks[Math.floor(p / BLOCK)]! * BLOCK + (p % BLOCK)),
-    ...[0, T],
-    start + T,
-    ...blocks,
-    ...Array.from({ length: R }, (_, r) => T - R + r),
-    ...new Array<number>(R).fill(slot),
-    ...new Array<number>(R).fill(-1),
-    ...new Array<number>(R).fill(-1),
-    ...drafts,
-    -1,
-    ...copies,
-  ];
-  const header = [1, T, 1, R, blocks.length, copies.length / 2, 0, 16 + 2 * T + words.length];
-  return Int32Array.from([...header, ...new Array<number>(8).fill(0), ...ids, ...positions, ...words]);
+  const first = ids.length - 1 - drafts.length;
+  const rows = [...drafts, -1].map((draft, r) => ({ token: first + r, slot, draft }));
+  return packStep([{ ids, start, blocks, rows }], { blockSize: BLOCK, copies });
 }
 
 function open(config: Partial<FakeBackendConfig> = {}) {
@@ -48,9 +36,9 @@ const PARAMS = { ...SAMPLING, promptTokens: new Int32Array(0), outputTokens: new
 const PROMPT = Array.from({ length: 40 }, (_, i) => i * 3);
 
 function step(backend: FakeBackend, options: StepOptions): number[] {
-  const result = new Int32Array(3 * (1 + (options.drafts?.length ?? 0)));
-  backend.wait(backend.submit(pack(options)), result);
-  return [...result.subarray(0, result.length / 3)];
+  const result = new StepResult(1 + (options.drafts?.length ?? 0));
+  backend.wait(backend.submit(pack(options)), result.words);
+  return [...result.words.subarray(0, result.numRows)];
 }
 
 const reference = (count: number, config: Partial<FakeBackendConfig> = {}) =>
@@ -80,8 +68,8 @@ test("a wrong table, a wrong prefix and a missing copy change the output", () =>
   expect(after({})).toBe(right!);
   expect(after({ blocks: [1, 0, 2] })).not.toBe(right!);
   expect(after({ blocks: [3, 1, 2] })).not.toBe(right!);
-  expect(after({ blocks: [0, 1, 7], copies: [2, 7] })).toBe(right!);
-  expect(after({ blocks: [0, 1, 8], copies: [5, 8] })).not.toBe(right!);
+  expect(after({ blocks: [0, 1, 7], copies: [[2, 7]] })).toBe(right!);
+  expect(after({ blocks: [0, 1, 8], copies: [[5, 8]] })).not.toBe(right!);
 });
 
 test("memory that was never written cannot be read", () => {
@@ -108,11 +96,13 @@ test("steps that break the contract are refused", () => {
     bad[at] = value;
     return () => backend.submit(bad);
   };
-  expect(broken(0, 2)).toThrow("version");
-  expect(broken(7, good.length - 1)).toThrow("num_words");
-  expect(broken(16, MODEL.vocabSize)).toThrow("input_ids");
-  expect(broken(16 + 40 + 5, 1)).toThrow("positions");
-  expect(broken(16 + 80, 5)).toThrow("slot_mapping");
+  const at = new StepLayout().layOut(40, 1, 1, 3, 0);
+  expect(broken(STEP.version, ABI_VERSION + 1)).toThrow("version");
+  expect(broken(STEP.numWords, good.length - 1)).toThrow("num_words");
+  expect(broken(STEP.numCopies, 1)).toThrow("num_words");
+  expect(broken(at.inputIds, MODEL.vocabSize)).toThrow("input_ids");
+  expect(broken(at.positions + 5, 1)).toThrow("positions");
+  expect(broken(at.slotMapping, 5)).toThrow("slot_mapping");
   expect(() => step(backend, { ids: [1], start: 0, blocks: [0], slot: 3 })).toThrow("never set");
   expect(() => step(backend, { ids: [-2], start: 0, blocks: [0] })).toThrow("sampled nothing");
 });
@@ -124,7 +114,7 @@ test("a slot in use by a step in flight cannot be set; two steps at most are in 
   backend.setSlot(1, PARAMS);
   const second = backend.submit(pack({ ids: [-1], start: 40, blocks: [0, 1, 2] }));
   expect(() => backend.submit(pack({ ids: [-1], start: 41, blocks: [0, 1, 2] }))).toThrow("two steps");
-  const result = new Int32Array(3);
+  const result = new StepResult(1).words;
   expect(() => backend.wait(second, result)).toThrow("not next");
   backend.wait(first, result);
   backend.wait(second, result);
@@ -132,7 +122,7 @@ test("a slot in use by a step in flight cannot be set; two steps at most are in 
 
 test("steps take the time that their tokens cost, one after the other", () => {
   const { clock, backend } = open();
-  const result = new Int32Array(3);
+  const result = new StepResult(1).words;
   const first = backend.submit(pack({ ids: PROMPT, start: 0, blocks: [0, 1, 2] }));
   const second = backend.submit(pack({ ids: [-1], start: 40, blocks: [0, 1, 2] }));
   backend.wait(first, result);

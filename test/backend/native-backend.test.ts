@@ -1,12 +1,13 @@
 import { afterAll, expect, test } from "bun:test";
-import { resultWords, STAGES } from "../../src/backend/abi.ts";
+import { STAGES } from "../../src/backend/abi.ts";
 import { BackendError, type SlotParams } from "../../src/backend/backend.ts";
 import { locateLibrary } from "../../src/backend/library.ts";
 import { createNativeEngine, NativeBackend } from "../../src/backend/native-backend.ts";
 import { freeNativeModel, kvBlockBytes, loadNativeModel } from "../../src/backend/native-model.ts";
 import { measureLimits, probe } from "../../src/backend/probe.ts";
+import { StepResult } from "../../src/backend/step-layout.ts";
 import { openModel } from "../../src/model/open-model.ts";
-import { GREEDY, packStep, type SequenceStep } from "../kernels/step.ts";
+import { GREEDY, packStep, runStep, type SequenceStep } from "../kernels/step.ts";
 
 const BLOCK = 16;
 const CONFIG = {
@@ -35,11 +36,9 @@ function withEngine<T>(work: (backend: NativeBackend) => T): T {
   }
 }
 
-function run(backend: NativeBackend, seqs: readonly SequenceStep[], maxTop = -1): Int32Array {
-  const rows = seqs.reduce((sum, seq) => sum + seq.rows.length, 0);
-  const result = new Int32Array(resultWords(rows, maxTop));
-  backend.wait(backend.submit(packStep(seqs, { blockSize: BLOCK })), result);
-  return result;
+/** Token ids of the rows. */
+function run(backend: NativeBackend, seqs: readonly SequenceStep[]): Int32Array {
+  return runStep(backend, seqs).tokens;
 }
 
 /** Samples `count` tokens after the prompt in a slot. */
@@ -136,22 +135,21 @@ test("slot parameters arrive: bias, stop ids, output tokens of a resumed sequenc
 test("logprobs: rank, value and alternatives", () => {
   withEngine((backend) => {
     const rows = [{ token: 0, slot: -1, target: 77, top: 3 }];
-    const result = run(backend, [{ ids: PROMPT, start: 0, blocks: [0], rows }], 3);
-    const floats = new Float32Array(result.buffer);
-    expect(result[0]).toBe(77);
-    const [rank, logprob] = [result[1]!, floats[2]!];
+    const result = runStep(backend, [{ ids: PROMPT, start: 0, blocks: [0], rows }]);
+    expect(result.tokens).toEqual(Int32Array.of(77));
+    const [rank, logprob] = [result.ranks[0]!, result.logprobs[0]!];
     expect(rank).toBeGreaterThanOrEqual(1);
     expect(logprob).toBeLessThan(0);
-    const top = [...floats.subarray(6, 9)];
+    const top = [...result.topLogprobs[0]!];
     expect(top).toEqual([...top].sort((a, b) => b - a));
     if (rank > 3) expect(logprob).toBeLessThanOrEqual(top[2]!);
-    else expect(result[2 + rank]).toBe(77);
+    else expect(result.topIds[0]![rank - 1]).toBe(77);
   });
 });
 
 test("errors are statuses with the library's words, and leave the engine usable", () => {
   withEngine((backend) => {
-    const result = new Int32Array(3);
+    const result = new StepResult(1).words;
     expect(status(() => backend.submit(new Int32Array(16)))).toBe(-1);
     expect(status(() => backend.wait(12_345, result))).toBe(-6);
     expect(status(() => backend.setSlot(99, GREEDY))).toBe(-1);

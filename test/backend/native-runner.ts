@@ -1,9 +1,9 @@
-import { type Isa, type KvDtype, resultWords, type WeightFormat } from "../../src/backend/abi.ts";
+import type { Isa, KvDtype, WeightFormat } from "../../src/backend/abi.ts";
 import { locateLibrary } from "../../src/backend/library.ts";
 import { createNativeEngine, type NativeBackend } from "../../src/backend/native-backend.ts";
 import { defaultKvDtype, freeNativeModel, loadNativeModel, type NativeModel } from "../../src/backend/native-model.ts";
 import type { LoadPlan } from "../../src/model/spec.ts";
-import { GREEDY, packStep, type Row } from "../kernels/step.ts";
+import { GREEDY, type Row, type Rows, runStep } from "../kernels/step.ts";
 
 const BLOCK_SIZE = 16;
 
@@ -66,8 +66,7 @@ export class NativeRunner implements Disposable {
         if ((start + token + 1) % every === 0)
           rows.push({ token, slot: -1, target: ids[start + token + 1] ?? 0, top: 0 });
       }
-      const result = this.#run(part, start, rows, true);
-      const logprobs = new Float32Array(result.buffer, result.byteOffset + 8 * rows.length, rows.length);
+      const { logprobs } = this.#run(part, start, rows, true);
       if (rows.length > 0) this.backend.logits(logits.subarray(0, rows.length * vocab));
       rows.forEach(({ token }, row) => {
         onRow(start + token, logits.subarray(row * vocab, (row + 1) * vocab), logprobs[row]!);
@@ -85,11 +84,11 @@ export class NativeRunner implements Disposable {
       const part = prompt.subarray(start, start + chunk);
       const isLast = start + chunk >= prompt.length;
       const result = this.#run(part, start, isLast ? [{ token: part.length - 1, slot }] : [], false);
-      if (isLast) tokens.push(result[0]!);
+      tokens.push(...result.tokens);
     }
     while (tokens.length < numTokens && !stopIds.includes(tokens[tokens.length - 1]!)) {
       const position = prompt.length + tokens.length - 1;
-      tokens.push(this.#run([-1 - slot], position, [{ token: 0, slot }], false)[0]!);
+      tokens.push(...this.#run([-1 - slot], position, [{ token: 0, slot }], false).tokens);
     }
     return tokens;
   }
@@ -99,14 +98,8 @@ export class NativeRunner implements Disposable {
     freeNativeModel(this.model);
   }
 
-  #run(ids: ArrayLike<number>, start: number, rows: readonly Row[], logits: boolean): Int32Array {
-    const blocks = Math.ceil((start + ids.length) / BLOCK_SIZE);
-    const step = packStep([{ ids, start, blocks: this.#table.slice(0, blocks), rows }], {
-      blockSize: BLOCK_SIZE,
-      returnLogits: logits,
-    });
-    const result = new Int32Array(resultWords(rows.length, -1));
-    this.backend.wait(this.backend.submit(step), result);
-    return result;
+  #run(ids: ArrayLike<number>, start: number, rows: readonly Row[], returnLogits: boolean): Rows {
+    const blocks = this.#table.slice(0, Math.ceil((start + ids.length) / BLOCK_SIZE));
+    return runStep(this.backend, [{ ids, start, blocks, rows }], { returnLogits });
   }
 }

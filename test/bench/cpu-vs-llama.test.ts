@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { PeerSide } from "../../bench/cpu/peer-side.ts";
 import { ScaleLlmSide, WARM_STEPS } from "../../bench/cpu/scalellm-side.ts";
 import { summariseRounds } from "../../bench/cpu/summarise-rounds.ts";
-import { ABI_VERSION, STEP } from "../../src/backend/abi.ts";
 import type { Backend, BackendInfo, BackendProfile } from "../../src/backend/backend.ts";
+import { openStep } from "../../src/backend/step-layout.ts";
 import { systemClock } from "../../src/core/clock.ts";
 
 /** Reads each step back by the header's own offsets, and follows what every sequence has in its KV. */
@@ -35,35 +35,30 @@ class CheckingBackend implements Backend {
   }
 
   submit(step: Int32Array): number {
-    const [T, S, R, B] = [STEP.numTokens, STEP.numSeqs, STEP.numRows, STEP.tableStride].map((word) => step[word]!);
-    expect([step[STEP.version], step[STEP.numCopies]]).toEqual([ABI_VERSION, 0]);
-    let at: number = STEP.headerWords;
-    const take = (length: number): number[] => [...step.subarray(at, (at += length))];
-    const [ids, positions, mapping] = [take(T!), take(T!), take(T!)];
-    const [cu, lens, tables] = [take(S! + 1), take(S!), take(S! * B!)];
-    const [rowTokens, rowSlots, targets, tops, drafts] = [take(R!), take(R!), take(R!), take(R!), take(R!)];
-    expect([at, step[STEP.numWords]]).toEqual([step.length, step.length]);
-    expect([R, cu[0], cu.at(-1)]).toEqual([S, 0, T]);
-    for (const column of [targets, tops, drafts]) expect(column.every((value) => value === -1)).toBe(true);
-    for (let s = 0; s < S!; s++) {
-      const slot = rowSlots[s]!;
-      expect(rowTokens[s]).toBe(cu[s + 1]! - 1);
+    const { numTokens, numSeqs, cuSeqlens: cu, rowTargets, rowTops, rowDrafts, ...at } = openStep(step);
+    expect([at.numRows, cu[0], cu.at(-1), at.numCopies]).toEqual([numSeqs, 0, numTokens, 0]);
+    for (const column of [rowTargets, rowTops, rowDrafts]) expect(column.every((value) => value === -1)).toBe(true);
+    for (let s = 0; s < numSeqs; s++) {
+      const slot = at.rowSlots[s]!;
+      expect(at.rowTokens[s]).toBe(cu[s + 1]! - 1);
       for (let t = cu[s]!; t < cu[s + 1]!; t++) {
-        const position = positions[t]!;
+        const position = at.positions[t]!;
         expect(position).toBe(this.contexts.get(slot)! + t - cu[s]!);
-        const block = tables[s * B! + Math.floor(position / 8)]!;
-        expect(mapping[t]).toBe(block * 8 + (position % 8));
-        expect(mapping[t]).toBeLessThan(this.info.numBlocks * 8);
-        const owner = this.written.get(mapping[t]!);
+        const block = at.blockTables[s * at.tableStride + Math.floor(position / 8)]!;
+        expect(at.slotMapping[t]).toBe(block * 8 + (position % 8));
+        expect(at.slotMapping[t]).toBeLessThan(this.info.numBlocks * 8);
+        const owner = this.written.get(at.slotMapping[t]!);
         expect(owner ?? `${slot}@${position}`).toBe(`${slot}@${position}`);
-        this.written.set(mapping[t]!, `${slot}@${position}`);
-        expect(ids[t] === -1 - slot || (ids[t]! >= 1000 && ids[t]! < this.info.vocabSize)).toBe(true);
+        this.written.set(at.slotMapping[t]!, `${slot}@${position}`);
+        expect(at.inputIds[t] === -1 - slot || (at.inputIds[t]! >= 1000 && at.inputIds[t]! < this.info.vocabSize)).toBe(
+          true,
+        );
       }
       this.contexts.set(slot, this.contexts.get(slot)! + cu[s + 1]! - cu[s]!);
-      expect(lens[s]).toBe(this.contexts.get(slot)!);
+      expect(at.contextLens[s]).toBe(this.contexts.get(slot)!);
     }
-    this.tokens += T!;
-    this.shapes.push(`${S}x${T}`);
+    this.tokens += numTokens;
+    this.shapes.push(`${numSeqs}x${numTokens}`);
     return 1;
   }
 

@@ -1,7 +1,7 @@
 import type { Ticket } from "../../src/backend/backend.ts";
 import { FakeBackend, type FakeBackendConfig } from "../../src/backend/fake-backend.ts";
 import { referenceOutput } from "../../src/backend/fake-model.ts";
-import { type FakeStep, openFakeStep } from "../../src/backend/fake-step.ts";
+import { openStep, type StepSections } from "../../src/backend/step-layout.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { DEFAULT_ENGINE_OPTIONS, type EngineOptions } from "../../src/engine/engine-options.ts";
 import type { AddRequest } from "../../src/engine/messages.ts";
@@ -28,10 +28,10 @@ export const SAMPLING: EngineSampling = { ...GREEDY, maxTokens: 8 };
 
 /** Keeps every step that the engine submits, copied and opened. */
 class RecordingBackend extends FakeBackend {
-  readonly steps: FakeStep[] = [];
+  readonly steps: StepSections[] = [];
 
   override submit(packed: Int32Array): Ticket {
-    this.steps.push(openFakeStep(packed.slice(), this.info));
+    this.steps.push(openStep(packed.slice()));
     return super.submit(packed);
   }
 }
@@ -60,7 +60,7 @@ export class Harness {
     this.engine = new Engine(this.backend, engineOptions, this.clock, (message) => this.#read(message));
   }
 
-  get steps(): readonly FakeStep[] {
+  get steps(): readonly StepSections[] {
     return this.backend.steps;
   }
 
@@ -126,5 +126,5 @@ export class Harness {
 }
 
 /** Tokens of each sequence in a step, in order. */
-export const shape = (step: FakeStep): number[] =>
+export const shape = (step: StepSections): number[] =>
   Array.from({ length: step.numSeqs }, (_, s) => step.cuSeqlens[s + 1]! - step.cuSeqlens[s]!);

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { StepResult } from "../../src/backend/step-layout.ts";
 import { emptyStats, FAIL, FINISH, floatBits, readPostedMs, readStats } from "../../src/engine/step-message.ts";
 import { StepWriter } from "../../src/engine/step-writer.ts";
 import { readStep } from "../../src/replica/step-reader.ts";
@@ -11,7 +12,8 @@ test("what the engine writes the replica reads", () => {
   Object.assign(scored.group.sampling, { logprobs: 1, promptLogprobs: 2 });
   // Three rows of up to two alternatives: [ids 3][ranks 3][logprobs 3][top ids 3x2][top logprobs 3x2].
   const f = floatBits;
-  const result = Int32Array.from([
+  const result = new StepResult(3, 2);
+  result.words.set([
     ...[2, 3, 50],
     ...[7, 8, 9],
     ...[f(-1), f(-2), f(-0.5)],
@@ -19,9 +21,9 @@ test("what the engine writes the replica reads", () => {
     ...[f(-0.25), f(-0.75), f(-3), f(-4), f(-0.125), 0],
   ]);
   writer.started(plain, 16, 2.5);
-  writer.tokens(plain, 3, FINISH.none, result, 0, 3, 2);
-  writer.promptScores(scored, 2, result, 0, 3, 2);
-  writer.tokens(scored, 3, FINISH.stop, result, 2, 3, 2);
+  writer.tokens(plain, 3, FINISH.none, result, 0);
+  writer.promptScores(scored, 2, result, 0);
+  writer.tokens(scored, 3, FINISH.stop, result, 2);
   writer.preempted(plain);
   writer.failed(77, FAIL.overloaded, 9);
   const stats = { ...emptyStats(), running: 3, outputTokens: 2 ** 40, tokensPerS: 12.5, postedMs: 1234.5678 };
@@ -82,7 +84,7 @@ test("what the engine writes the replica reads", () => {
 test("a message may be long, and an unknown record is an error", () => {
   const writer = new StepWriter();
   const long = makeSequence([1], { output: Array.from({ length: 20_000 }, (_, i) => i), maxTokens: 20_000 });
-  writer.tokens(long, 1, FINISH.length, new Int32Array(0), 0, 0, 0);
+  writer.tokens(long, 1, FINISH.length, new StepResult(), 0);
   const message = writer.take(emptyStats());
   let count = 0;
   const handlers = { started() {}, promptScores() {}, preempted() {}, failed() {} };

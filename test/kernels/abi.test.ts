@@ -2,11 +2,12 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { STEP } from "../../src/backend/abi.ts";
+import { ABI_VERSION } from "../../src/backend/abi.ts";
 import { BackendError } from "../../src/backend/backend.ts";
 import { locateLibrary } from "../../src/backend/library.ts";
 import { createNativeEngine, type EngineConfig } from "../../src/backend/native-backend.ts";
 import { freeNativeModel, loadNativeModel } from "../../src/backend/native-model.ts";
+import { STEP, StepLayout, StepResult } from "../../src/backend/step-layout.ts";
 import { openModel } from "../../src/model/open-model.ts";
 import type { LoadPlan, WeightTensor } from "../../src/model/spec.ts";
 import { abi, probe, sl } from "./native-library.ts";
@@ -76,7 +77,7 @@ describe("self description", () => {
   test("the library exports every function of the header", () => {
     const functions = [...header.matchAll(/SL_API [\w* ]+?(sl_\w+)\(/g)].map((m) => m[1]!);
     expect(functions.sort()).toEqual(Object.keys(sl).sort());
-    expect(abi.version).toBe(1);
+    expect(abi.version).toBe(ABI_VERSION);
     expect(String(sl.sl_build_info())).toStartWith("cpu");
   });
 
@@ -170,10 +171,9 @@ describe("an engine", () => {
     const good: SequenceStep = { ids: [5, 6, 7], start: 14, blocks: [3, 9], rows: [{ token: 2, slot: 0 }] };
     engine.setSlot(0, GREEDY);
     const words = packStep([good], { blockSize: 16 });
-    const h = STEP.headerWords;
-    // Sections of this step: input_ids 0, positions 3, slot_mapping 6, cu_seqlens 9, context 11, table 12, rows 14..18.
-    const cases: [at: number, value: number, field: string][] = [
-      [STEP.version, 2, "version"],
+    const at = new StepLayout().layOut(3, 1, 1, 2, 0);
+    const cases: [word: number, value: number, field: string][] = [
+      [STEP.version, ABI_VERSION + 1, "version"],
       [STEP.numTokens, 129, "num_tokens"],
       [STEP.numTokens, -1, "num_tokens"],
       [STEP.numSeqs, 5, "num_seqs"],
@@ -182,33 +182,33 @@ describe("an engine", () => {
       [STEP.numCopies, 1, "num_words"],
       [STEP.flags, 8, "flags"],
       [STEP.numWords, 7, "num_words"],
-      [h, 512, "input_ids"],
-      [h, -5, "input_ids"],
-      [h, -2, "input_ids"],
-      [h + 3, 15, "positions"],
-      [h + 4, 14, "positions"],
-      [h + 6, 0, "slot_mapping"],
-      [h + 9, 1, "cu_seqlens"],
-      [h + 10, 2, "cu_seqlens"],
-      [h + 11, 18, "positions"],
-      [h + 11, 0, "context_lens"],
-      [h + 12, 64, "block_tables"],
-      [h + 13, -1, "block_tables"],
-      [h + 14, 3, "row_tokens"],
-      [h + 14, -1, "row_tokens"],
-      [h + 15, 4, "row_slots"],
-      [h + 15, -1, "row_slots"],
-      [h + 15, 2, "row_slots"],
-      [h + 16, 512, "row_targets"],
-      [h + 17, 21, "row_tops"],
-      [h + 18, 512, "row_drafts"],
+      [at.inputIds, 512, "input_ids"],
+      [at.inputIds, -5, "input_ids"],
+      [at.inputIds, -2, "input_ids"],
+      [at.positions, 15, "positions"],
+      [at.positions + 1, 14, "positions"],
+      [at.slotMapping, 0, "slot_mapping"],
+      [at.cuSeqlens, 1, "cu_seqlens"],
+      [at.cuSeqlens + 1, 2, "cu_seqlens"],
+      [at.contextLens, 18, "positions"],
+      [at.contextLens, 0, "context_lens"],
+      [at.blockTables, 64, "block_tables"],
+      [at.blockTables + 1, -1, "block_tables"],
+      [at.rowTokens, 3, "row_tokens"],
+      [at.rowTokens, -1, "row_tokens"],
+      [at.rowSlots, 4, "row_slots"],
+      [at.rowSlots, -1, "row_slots"],
+      [at.rowSlots, 2, "row_slots"],
+      [at.rowTargets, 512, "row_targets"],
+      [at.rowTops, 21, "row_tops"],
+      [at.rowDrafts, 512, "row_drafts"],
     ];
-    for (const [at, value, field] of cases) {
+    for (const [word, value, field] of cases) {
       const bad = words.slice();
-      bad[at] = value;
+      bad[word] = value;
       expect(
         failure(() => engine.submit(bad)),
-        `word ${at} = ${value}`,
+        `word ${word} = ${value}`,
       ).toEqual(refused(ARGUMENT, field));
     }
     expect(failure(() => engine.submit(words.slice(0, 10)))).toEqual(refused(ARGUMENT, "num_words"));
@@ -233,7 +233,7 @@ describe("an engine", () => {
     const next = packStep([{ ids: [-1], start: 1, blocks: [0], rows: [{ token: 0, slot: 0 }] }], { blockSize: 16 });
     const tickets = [engine.submit(step), engine.submit(next)] as const;
     expect(failure(() => engine.submit(next))).toEqual(refused(STATE, "two steps"));
-    const results = [new Int32Array(3), new Int32Array(3)] as const;
+    const results = [new StepResult(1).words, new StepResult(1).words] as const;
     engine.wait(tickets[1], results[1]);
     expect(failure(() => engine.wait(tickets[0], new Int32Array(4)))).toEqual(refused(ARGUMENT, "num_words"));
     engine.wait(tickets[0], results[0]);
@@ -250,12 +250,12 @@ describe("an engine", () => {
     const step = packStep([{ ids: [5], start: 0, blocks: [0], rows: [{ token: 0, slot: 0 }] }], { blockSize: 16 });
     const ticket = engine.submit(step);
     engine.reset();
-    expect(failure(() => engine.wait(ticket, new Int32Array(3)))).toEqual(refused(STATE, "ticket"));
+    expect(failure(() => engine.wait(ticket, new StepResult(1).words))).toEqual(refused(STATE, "ticket"));
     expect(failure(() => engine.submit(step))).toEqual(refused(ARGUMENT, "row_slots"));
     engine.setSlot(0, GREEDY);
     const next = packStep([{ ids: [-1], start: 0, blocks: [0], rows: [{ token: 0, slot: 0 }] }], { blockSize: 16 });
     expect(failure(() => engine.submit(next))).toEqual(refused(ARGUMENT, "input_ids"));
-    engine.wait(engine.submit(step), new Int32Array(3));
+    engine.wait(engine.submit(step), new StepResult(1).words);
   });
 
   test("logits are there only for the step that asked for them", () => {

@@ -1,7 +1,7 @@
 /** Steps by hand for native engine tests: what engine/ packs, without its scheduler. */
-import { ABI_VERSION, resultWords, STEP, STEP_RETURN_LOGITS } from "../../src/backend/abi.ts";
 import type { SlotParams } from "../../src/backend/backend.ts";
 import type { NativeBackend } from "../../src/backend/native-backend.ts";
+import { createStep, STEP_RETURN_LOGITS, StepResult } from "../../src/backend/step-layout.ts";
 
 export interface Row {
   /** Index of the token within its sequence's part of the step. */
@@ -31,48 +31,42 @@ export interface StepOptions {
 export function packStep(sequences: readonly SequenceStep[], options: StepOptions): Int32Array {
   const { blockSize, copies = [] } = options;
   const stride = Math.max(0, ...sequences.map((s) => s.blocks.length));
-  const inputs: number[] = [];
-  const positions: number[] = [];
-  const places: number[] = [];
-  const starts = [0];
-  const contexts: number[] = [];
-  const tables: number[] = [];
-  const rows: (Row & { at: number })[] = [];
-  for (const sequence of sequences) {
-    const first = inputs.length;
-    for (let i = 0; i < sequence.ids.length; i++) {
-      const position = sequence.start + i;
-      inputs.push(sequence.ids[i]!);
-      positions.push(position);
-      places.push(sequence.blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize));
+  const step = createStep(
+    {
+      numTokens: sequences.reduce((n, s) => n + s.ids.length, 0),
+      numSeqs: sequences.length,
+      numRows: sequences.reduce((n, s) => n + s.rows.length, 0),
+      tableStride: stride,
+      numCopies: copies.length,
+    },
+    options.returnLogits ? STEP_RETURN_LOGITS : 0,
+  );
+  let t = 0;
+  let r = 0;
+  sequences.forEach((sequence, s) => {
+    for (const { token, slot = -1, target = -1, top = -1, draft = -1 } of sequence.rows) {
+      step.rowTokens[r] = t + token;
+      step.rowSlots[r] = slot;
+      step.rowTargets[r] = target;
+      step.rowTops[r] = top;
+      step.rowDrafts[r++] = draft;
     }
-    starts.push(inputs.length);
-    contexts.push(sequence.start + sequence.ids.length);
-    for (let i = 0; i < stride; i++) tables.push(sequence.blocks[i] ?? -1);
-    for (const row of sequence.rows) rows.push({ ...row, at: first + row.token });
-  }
-  const header = new Array<number>(STEP.headerWords).fill(0);
-  header[STEP.version] = ABI_VERSION;
-  header[STEP.numTokens] = inputs.length;
-  header[STEP.numSeqs] = sequences.length;
-  header[STEP.numRows] = rows.length;
-  header[STEP.tableStride] = stride;
-  header[STEP.numCopies] = copies.length;
-  header[STEP.flags] = options.returnLogits ? STEP_RETURN_LOGITS : 0;
-  const body = [
-    ...[inputs, positions, places, starts, contexts, tables],
-    rows.map((r) => r.at),
-    rows.map((r) => r.slot ?? -1),
-    rows.map((r) => r.target ?? -1),
-    rows.map((r) => r.top ?? -1),
-    rows.map((r) => r.draft ?? -1),
-    copies.flat(),
-  ].flat();
-  header[STEP.numWords] = header.length + body.length;
-  return Int32Array.from([...header, ...body]);
+    for (let i = 0; i < sequence.ids.length; i++, t++) {
+      const position = sequence.start + i;
+      step.inputIds[t] = sequence.ids[i]!;
+      step.positions[t] = position;
+      step.slotMapping[t] = sequence.blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+    }
+    step.cuSeqlens[s + 1] = t;
+    step.contextLens[s] = sequence.start + sequence.ids.length;
+    for (let i = 0; i < stride; i++) step.blockTables[s * stride + i] = sequence.blocks[i] ?? -1;
+  });
+  step.copies.set(copies.flat());
+  return step.words;
 }
 
-export interface StepResult {
+/** A step's result, taken apart. */
+export interface Rows {
   /** All of it, as it came. */
   words: Int32Array;
   tokens: Int32Array;
@@ -82,17 +76,17 @@ export interface StepResult {
   topLogprobs: Float32Array[];
 }
 
-export function unpackResult(words: Int32Array, numRows: number, maxTop: number): StepResult {
-  const float = new Float32Array(words.buffer, words.byteOffset, words.length);
+function rowsOf(result: StepResult): Rows {
+  const { words, floats, numRows, maxTop } = result;
   const slices = <T>(of: (from: number, to: number) => T, base: number): T[] =>
     Array.from({ length: numRows }, (_, r) => of(base + r * maxTop, base + (r + 1) * maxTop));
   return {
     words,
     tokens: words.slice(0, numRows),
-    ranks: words.slice(numRows, 2 * numRows),
-    logprobs: float.slice(2 * numRows, 3 * numRows),
-    topIds: slices((a, b) => words.slice(a, b), 3 * numRows),
-    topLogprobs: slices((a, b) => float.slice(a, b), (3 + maxTop) * numRows),
+    ranks: words.slice(result.ranks, result.ranks + numRows),
+    logprobs: floats.slice(result.logprobs, result.logprobs + numRows),
+    topIds: slices((a, b) => words.slice(a, b), result.topIds),
+    topLogprobs: slices((a, b) => floats.slice(a, b), result.topLogprobs),
   };
 }
 
@@ -100,14 +94,13 @@ export function runStep(
   backend: NativeBackend,
   sequences: readonly SequenceStep[],
   options: Omit<StepOptions, "blockSize"> = {},
-): StepResult {
+): Rows {
   const numRows = sequences.reduce((n, s) => n + s.rows.length, 0);
   const maxTop = Math.max(0, ...sequences.flatMap((s) => s.rows.map((r) => r.top ?? -1)));
   const ticket = backend.submit(packStep(sequences, { ...options, blockSize: backend.info.blockSize }));
-  // A view must not be empty even where no row is asked for.
-  const words = new Int32Array(Math.max(1, resultWords(numRows, maxTop)));
-  backend.wait(ticket, words.subarray(0, resultWords(numRows, maxTop)));
-  return unpackResult(words, numRows, maxTop);
+  const result = new StepResult(numRows, maxTop);
+  backend.wait(ticket, result.words);
+  return rowsOf(result);
 }
 
 /** Runs a step and returns the raw logits [rows][vocab]. */
@@ -119,7 +112,7 @@ export function logitsOf(backend: NativeBackend, sequences: readonly SequenceSte
 export function runStepWithLogits(
   backend: NativeBackend,
   sequences: readonly SequenceStep[],
-): StepResult & { logits: Float32Array } {
+): Rows & { logits: Float32Array } {
   const result = runStep(backend, sequences, { returnLogits: true });
   const logits = new Float32Array(result.tokens.length * backend.info.vocabSize);
   if (logits.length > 0) backend.logits(logits);
