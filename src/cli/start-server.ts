@@ -95,7 +95,9 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   );
   let grpc: GrpcServer | undefined;
   try {
-    if (settings.grpc) grpc = await createGrpcServer(rpc, { hostname: settings.host, port: settings.grpcPort });
+    if (settings.grpc) {
+      grpc = await createGrpcServer(rpc, { hostname: settings.host, port: settings.grpcPort, httpPort: http.port });
+    }
   } catch (error) {
     await http.stop({ graceful: false });
     throw bindError(error, settings.host, settings.grpcPort, "--grpc-port", "--no-grpc");

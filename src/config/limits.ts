@@ -53,6 +53,8 @@ export const LIMITS = Object.freeze({
   idleConnectionS: 75,
   /** A refused body up to this size is read and thrown away, so that the client sees the answer; a larger one is cut off. */
   maxDiscardedBodyBytes: 64 * 1024 * 1024,
+  /** A request that is refused by its path or protocol is answered when its body has arrived, but after this at the latest. */
+  refusedBodyMs: 250,
   /** A request id that a client chose; it is copied to every log line. */
   maxRequestIdChars: 128,
   maxMessages: 4096,
@@ -118,6 +120,14 @@ export const LIMITS = Object.freeze({
   maxGrpcConnections: 4096,
   /** gRPC metadata; the usual limit of gRPC servers is 8 KiB, and some tokens are larger. */
   maxGrpcHeaderBytes: 16 * 1024,
+  /** A header block as it is sent; beyond this not even wasteful coding brings it within the bytes above. */
+  maxGrpcHeaderBlockBytes: 64 * 1024,
+  /** Frames without work (PING, PRIORITY, empty DATA ...) of one gRPC connection at once: 1,024 calls cancelled together are 2,048. */
+  grpcFrameBurst: 4096,
+  /** Such frames a second after that; keep-alive takes one in 10 s, and what a reader sends is earned by what it reads. */
+  grpcFramesPerS: 1000,
+  /** What a reader may have earned and not used: two frames for each message in 1 MiB of short ones. */
+  maxGrpcFrameCredit: 65_536,
   /** Bytes a client may send on one stream before we read: a long prompt in one round trip. */
   grpcStreamWindowBytes: 1024 * 1024,
   /** A connection is pinged this often, and dropped when the last ping is still unanswered. */

@@ -7,35 +7,40 @@ const LINGER_MS = 1000;
 
 /** Keeps the connections of a gRPC server within bounds: their number, a prompt preface, signs of life, a prompt end. */
 export class ConnectionGuard {
-  private readonly connections = new Map<Socket, ServerHttp2Session>();
-  /** Whose preface has come: a peer of HTTP/2, with which an end is agreed on. */
-  private readonly greeted = new WeakSet<ServerHttp2Session>();
+  /** Undefined until the preface has come. */
+  private readonly sessions = new Map<Socket, ServerHttp2Session | undefined>();
+  private readonly prefaces = new Map<Socket, ReturnType<typeof setTimeout>>();
 
   constructor(private readonly limits: Limits) {}
 
-  /**
-   * Takes on a new connection, or drops it where there are too many. A session that ends or is destroyed only closes our
-   * side of its socket; one whose peer never closes the other would be held, and keep the server open, for ever.
-   */
-  add(session: ServerHttp2Session, socket: Socket): void {
-    // The connection's errors end its streams, and those tell the calls.
-    session.on("error", () => {});
-    if (this.connections.size >= this.limits.maxGrpcConnections) {
-      session.destroy();
+  /** Takes on a new connection. False where there are too many: it has been dropped. */
+  admit(socket: Socket): boolean {
+    // Errors end the session's streams, and those tell the calls.
+    socket.on("error", () => {});
+    if (this.sessions.size >= this.limits.maxGrpcConnections) {
       socket.destroy();
-      return;
+      return false;
     }
-    this.connections.set(socket, session);
-    let linger: ReturnType<typeof setTimeout> | undefined;
+    this.sessions.set(socket, undefined);
+    this.prefaces.set(
+      socket,
+      setTimeout(() => this.end(socket), this.limits.grpcPrefaceMs),
+    );
     socket.once("close", () => {
-      clearTimeout(linger);
-      this.connections.delete(socket);
+      this.endPreface(socket);
+      this.sessions.delete(socket);
     });
-    const preface = setTimeout(() => session.destroy(), this.limits.grpcPrefaceMs);
-    session.once("remoteSettings", () => {
-      clearTimeout(preface);
-      this.greeted.add(session);
-    });
+    return true;
+  }
+
+  /**
+   * Watches over a connection's session. One that ends or is destroyed only closes our side of its socket; one whose peer
+   * never closes the other would be held, and keep the server open, for ever.
+   */
+  watch(socket: Socket, session: ServerHttp2Session): void {
+    this.sessions.set(socket, session);
+    session.on("error", () => {});
+    session.once("remoteSettings", () => this.endPreface(socket));
     let alive = true;
     const keepAlive = setInterval(() => {
       if (!alive) return session.destroy();
@@ -45,25 +50,43 @@ export class ConnectionGuard {
       });
     }, this.limits.grpcKeepAliveMs);
     session.on("close", () => {
-      clearTimeout(preface);
       clearInterval(keepAlive);
-      if (!socket.destroyed) linger = setTimeout(() => socket.destroy(), LINGER_MS);
+      this.linger(socket);
     });
+  }
+
+  /** Closes a connection whose last bytes have been written. */
+  linger(socket: Socket): void {
+    this.endPreface(socket);
+    if (socket.destroyed) return;
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once("close", () => clearTimeout(timer));
   }
 
   /** Asks every client to open no more streams; a connection closes with its last one. */
   goAway(): void {
-    for (const [socket, session] of this.connections) {
-      session.close();
+    for (const [socket, session] of this.sessions) {
+      if (session !== undefined) session.close();
       // A bare TCP connection, such as a port check's, would only be lingered for.
-      if (!this.greeted.has(session)) socket.destroy();
+      else socket.destroy();
     }
   }
 
   destroyAll(): void {
-    for (const [socket, session] of this.connections) {
-      session.destroy();
+    for (const [socket, session] of this.sessions) {
+      session?.destroy();
       socket.destroy();
     }
+  }
+
+  private end(socket: Socket): void {
+    const session = this.sessions.get(socket);
+    if (session === undefined) socket.destroy();
+    else session.destroy();
+  }
+
+  private endPreface(socket: Socket): void {
+    clearTimeout(this.prefaces.get(socket));
+    this.prefaces.delete(socket);
   }
 }

@@ -43,13 +43,6 @@ export async function serveCall(
   }
 }
 
-/** Refuses a path that no service has, as gRPC asks for: HTTP 200 and a status. */
-export function refuseUnknownMethod(stream: ServerHttp2Stream): void {
-  stream.on("error", () => {});
-  const status = { "grpc-status": String(Code.Unimplemented), "grpc-message": "unknown method" };
-  stream.respond({ ":status": 200, "content-type": "application/grpc", ...status }, { endStream: true });
-}
-
 function toHeaders(headers: IncomingHttpHeaders): Headers {
   const result = new Headers();
   for (const [name, value] of Object.entries(headers)) {
@@ -107,18 +100,21 @@ async function writeResponse(
   writer: StreamWriter,
 ): Promise<void> {
   const head = { ":status": response.status, ...Object.fromEntries(response.header ?? []) };
-  let trailers: Record<string, string> = {};
-  for await (const chunk of response.body ?? []) {
-    if (!stream.headersSent && !stream.closed && !stream.destroyed) {
-      stream.respond(head, { waitForTrailers: true });
-      stream.on("wantTrailers", () => stream.sendTrailers(trailers));
-    }
+  const { body = [], trailer } = response;
+  const sendHead = (): void => {
+    if (stream.headersSent || stream.closed || stream.destroyed) return;
+    // The trailers are complete only when the body is.
+    stream.on("wantTrailers", () => stream.sendTrailers(Object.fromEntries(trailer ?? [])));
+    stream.respond(head, { waitForTrailers: trailer !== undefined });
+  };
+  for await (const chunk of body) {
+    sendHead();
     await writer.write(chunk);
   }
+  // Also without a message: a head merged into the trailers would lose which of its fields are which.
+  sendHead();
   if (stream.closed || stream.destroyed) return;
-  trailers = Object.fromEntries(response.trailer ?? []);
-  if (stream.headersSent) stream.end();
-  else stream.respond({ ...head, ...trailers }, { endStream: true });
+  stream.end();
   // What is still on its way up was not wanted; without this the client would go on sending it.
   if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
 }

@@ -1,5 +1,3 @@
-import { createServer, type ServerHttp2Stream } from "node:http2";
-import type { Socket } from "node:net";
 import { createConnectRouter } from "@connectrpc/connect";
 import { ServeError } from "../../core/errors.ts";
 import { file_grpc_health_v1_health, Health } from "../../gen/grpc/health/v1/health_pb.ts";
@@ -13,10 +11,11 @@ import { createInferenceService } from "../connect/inference-service.ts";
 import { RequestBodies } from "../connect/request-bodies.ts";
 import type { RpcDeps } from "../connect/rpc-deps.ts";
 import { rpcOptions } from "../connect/rpc-options.ts";
-import { ConnectionGuard } from "./connection-guard.ts";
 import { DescriptorIndex } from "./descriptor-index.ts";
-import { refuseUnknownMethod, serveCall } from "./grpc-call.ts";
+import { dispatchCalls } from "./dispatch-calls.ts";
+import { listenGrpc } from "./grpc-listener.ts";
 import { createHealthService } from "./health-service.ts";
+import { answerToHttp1 } from "./other-protocols.ts";
 import { createReflectionServices } from "./reflection-service.ts";
 
 export interface GrpcServer {
@@ -39,54 +38,31 @@ const FILES = [
 ];
 
 /**
- * Native gRPC over h2c: the inference service, grpc.health.v1 (open to all) and grpc.reflection. Rejects when the address
- * cannot be bound.
+ * Native gRPC over h2c: the inference service, grpc.health.v1 (open to all) and grpc.reflection. `httpPort`: where clients
+ * of other protocols are sent. Rejects when the address cannot be bound.
  */
 export async function createGrpcServer(
   deps: RpcDeps,
-  address: { hostname: string; port: number },
+  address: { hostname: string; port: number; httpPort?: number },
 ): Promise<GrpcServer> {
-  const { limits, lifecycle } = deps;
+  const { limits, lifecycle, clock } = deps;
   const closing = new AbortController();
   const handlers = createHandlers(deps, closing.signal);
-  const bodies = new RequestBodies(deps);
-  const guard = new ConnectionGuard(limits);
-  const server = createServer({
-    settings: {
-      maxConcurrentStreams: limits.maxGrpcStreams,
-      maxHeaderListSize: limits.maxGrpcHeaderBytes,
-      initialWindowSize: limits.grpcStreamWindowBytes,
-    },
+  const listener = await listenGrpc({
+    address,
+    limits,
+    clock,
+    onStream: dispatchCalls(handlers, new RequestBodies(deps), limits, address.httpPort),
+    otherProtocol: (received) => answerToHttp1(received, address.httpPort),
   });
-  // A session is made while its connection is announced, and its own `socket` cannot be destroyed.
-  let accepted: Socket;
-  server.prependListener("connection", (socket: Socket) => {
-    accepted = socket;
-  });
-  server.on("session", (session) => guard.add(session, accepted));
-  server.on("stream", (stream: ServerHttp2Stream, headers) => {
-    const handler = handlers.get(headers[":path"] ?? "");
-    if (handler === undefined) refuseUnknownMethod(stream);
-    else void serveCall(stream, headers, handler, limits, bodies);
-  });
-  const closed = new Promise<void>((resolve) => server.once("close", resolve));
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(address.port, address.hostname, resolve);
-  });
-  const bound = server.address();
   return {
-    port: typeof bound === "object" && bound !== null ? bound.port : address.port,
+    port: listener.port,
     close(graceful) {
       closing.abort();
-      server.close();
-      if (graceful) {
-        lifecycle.drain();
-        guard.goAway();
-      } else {
-        lifecycle.abort(new ServeError("unavailable", "The server is shutting down.", { reason: "shutting_down" }));
-        setTimeout(() => guard.destroyAll(), FLUSH_MS);
-      }
+      if (graceful) lifecycle.drain();
+      else lifecycle.abort(new ServeError("unavailable", "The server is shutting down.", { reason: "shutting_down" }));
+      const closed = listener.close();
+      if (!graceful) setTimeout(() => listener.destroyAll(), FLUSH_MS);
       return closed;
     },
   };
@@ -107,5 +83,5 @@ function createHandlers(deps: RpcDeps, closing: AbortSignal) {
   router.service(Health, health);
   router.service(ServerReflection, reflection.v1);
   router.service(ServerReflectionAlpha, reflection.v1alpha);
-  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return router.handlers;
 }

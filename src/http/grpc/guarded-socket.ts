@@ -1,0 +1,82 @@
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+import type { FrameGuard } from "./frame-guard.ts";
+import { CLIENT_PREFACE, goawayFrame } from "./http2-frames.ts";
+
+/** What one turn's frames may come to before they are written: above this a system call costs nothing beside the copy. */
+const MAX_WAITING_BYTES = 64 * 1024;
+
+/**
+ * The socket that a session reads and writes: the real one behind a FrameGuard. What the guard objects to never reaches
+ * the session; the client gets a GOAWAY that names the error, and nothing more is read from it.
+ */
+export class GuardedSocket extends Duplex {
+  private refused = false;
+  private waiting: Buffer[] = [];
+  private waitingBytes = 0;
+  private readonly pass = (bytes: Buffer): void => {
+    if (!this.push(bytes)) this.socket.pause();
+  };
+
+  private readonly flush = (): void => {
+    const { waiting, socket } = this;
+    if (waiting.length === 0) return;
+    this.waiting = [];
+    this.waitingBytes = 0;
+    if (!socket.destroyed && !socket.writableEnded) {
+      socket.write(waiting.length === 1 ? waiting[0]! : Buffer.concat(waiting));
+    }
+  };
+
+  /** `early`: what came behind the client's preface. */
+  constructor(
+    private readonly socket: Socket,
+    private readonly guard: FrameGuard,
+    early: Buffer,
+  ) {
+    super();
+    this.pass(CLIENT_PREFACE);
+    this.receive(early);
+    socket.on("data", (chunk: Buffer) => this.receive(chunk));
+    socket.on("drain", () => this.emit("drain"));
+    socket.on("end", () => this.push(null));
+    socket.on("error", (error) => this.destroy(error));
+    socket.on("close", () => this.destroy());
+  }
+
+  override _read(): void {
+    if (!this.refused) this.socket.resume();
+  }
+
+  /** Collects what is written within a turn: a session writes each frame by itself, and a system call costs 4 us. */
+  override write(chunk: Buffer): boolean {
+    if (this.refused) return true;
+    this.guard.sent(chunk);
+    this.waiting.push(chunk);
+    this.waitingBytes += chunk.length;
+    if (this.waitingBytes > MAX_WAITING_BYTES) this.flush();
+    else if (this.waiting.length === 1) setImmediate(this.flush);
+    return !this.socket.writableNeedDrain;
+  }
+
+  override _final(done: () => void): void {
+    this.flush();
+    this.socket.end();
+    done();
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.refused || this.socket.writableEnded) return;
+    const violation = this.guard.received(chunk, this.pass);
+    if (violation !== undefined) this.refuse(violation.errorCode, violation.reason);
+  }
+
+  /** The socket outlives this by the time its last bytes take: ConnectionGuard sees to its end. */
+  private refuse(errorCode: number, reason: string): void {
+    this.flush();
+    this.refused = true;
+    this.socket.pause();
+    this.socket.end(goawayFrame(this.guard.lastStreamId, errorCode, reason));
+    this.destroy();
+  }
+}
