@@ -1,6 +1,7 @@
 import { ServeError } from "../core/errors.ts";
 import { bodyTooLarge, declaredLength, maxRequestBytes } from "./body-limit.ts";
 import type { HttpDeps } from "./http-deps.ts";
+import { JsonScanner, restJsonBounds } from "./json-bounds.ts";
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -8,7 +9,7 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true });
  * Reads a request's body as a JSON object, whatever its content-type says (as OpenAI does). Throws ServeError:
  * payload_too_large beyond maxRequestBytes (known from content-length before a byte is read, where there is one),
  * deadline_exceeded with reason body_timeout when it does not arrive within bodyDeadlineMs, invalid_argument for what is
- * no JSON object in UTF-8.
+ * no JSON object in UTF-8 or beyond restJsonBounds. Of members with one name the last counts, as in JSON.parse.
  */
 export async function readJsonObject(
   request: Request,
@@ -20,7 +21,7 @@ export async function readJsonObject(
       reason: "unsupported_content_encoding",
     });
   }
-  const text = await readText(request, maxRequestBytes(gateway.models(), limits), limits.bodyDeadlineMs);
+  const text = await readText(request, { gateway, limits, turns });
   if (turns.spent()) await turns.next();
   const object = parseObject(text);
   // What the endpoint does with it comes on top.
@@ -42,7 +43,13 @@ function parseObject(text: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-async function readText(request: Request, maxBytes: number, deadlineMs: number): Promise<string> {
+async function readText(
+  request: Request,
+  { gateway, limits, turns }: Pick<HttpDeps, "gateway" | "limits" | "turns">,
+): Promise<string> {
+  const maxBytes = maxRequestBytes(gateway.models(), limits);
+  const deadlineMs = limits.bodyDeadlineMs;
+  const scanner = new JsonScanner(restJsonBounds(limits));
   const declared = declaredLength(request.headers);
   if (declared !== undefined && declared > maxBytes) throw bodyTooLarge(maxBytes);
   const expired = Promise.withResolvers<never>();
@@ -53,9 +60,12 @@ async function readText(request: Request, maxBytes: number, deadlineMs: number):
     expired.reject(new ServeError("deadline_exceeded", message, { reason: "body_timeout" }));
   }, deadlineMs);
   try {
-    return declared === undefined
-      ? await readUnbounded(request, maxBytes, expired.promise)
-      : UTF8.decode(await Promise.race([request.bytes(), expired.promise]));
+    if (declared === undefined) return await readUnbounded(request, maxBytes, expired.promise, scanner);
+    const bytes = await Promise.race([request.bytes(), expired.promise]);
+    if (turns.spent()) await turns.next();
+    scanner.push(bytes);
+    if (turns.spent()) await turns.next();
+    return UTF8.decode(bytes);
   } catch (error) {
     if (error instanceof ServeError) throw error;
     if (error instanceof TypeError) {
@@ -68,7 +78,12 @@ async function readText(request: Request, maxBytes: number, deadlineMs: number):
 }
 
 /** A body that does not say how long it is. Rejects when `expired` does. */
-async function readUnbounded(request: Request, maxBytes: number, expired: Promise<never>): Promise<string> {
+async function readUnbounded(
+  request: Request,
+  maxBytes: number,
+  expired: Promise<never>,
+  scanner: JsonScanner,
+): Promise<string> {
   if (request.body === null) return "";
   const reader = request.body.getReader();
   const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -80,6 +95,7 @@ async function readUnbounded(request: Request, maxBytes: number, expired: Promis
       if (done) return text + decoder.decode();
       received += value.length;
       if (received > maxBytes) throw bodyTooLarge(maxBytes);
+      scanner.push(value);
       text += decoder.decode(value, { stream: true });
     }
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { ConnectRouterOptions } from "@connectrpc/connect";
 import { urlGzip } from "./inflate.ts";
+import { jsonDecoder } from "./json-decoder.ts";
 import { createRequestGate } from "./request-gate.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
@@ -15,6 +16,12 @@ export function rpcOptions(deps: RpcDeps, open: readonly string[] = []) {
     writeMaxBytes: deps.limits.maxRpcResponseBytes,
     maxTimeoutMs: deps.limits.maxRpcTimeoutMs,
     acceptCompression: [urlGzip(deps.limits.maxInflatedUrlBytes)],
-    jsonOptions: { ignoreUnknownFields: true, alwaysEmitImplicit: true, useProtoFieldName: true },
+    jsonOptions: {
+      ignoreUnknownFields: true,
+      alwaysEmitImplicit: true,
+      useProtoFieldName: true,
+      // Read by Connect, though its types do not say so.
+      ...{ textDecoder: jsonDecoder(deps.limits) },
+    },
   } satisfies ConnectRouterOptions;
 }
