@@ -9,12 +9,12 @@ import type { Limits } from "../../config/limits.ts";
 import { InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
 import { declaredLength } from "../body-limit.ts";
 import { requestPath } from "../request-path.ts";
+import { ResponseBody } from "../response-body.ts";
 import { bodyWithin } from "./body-deadline.ts";
 import { CALL_ORIGIN, type CallOrigin } from "./call-context.ts";
 import { FRAME_SINK, takesFrames } from "./frame-sink.ts";
 import { createInferenceService } from "./inference-service.ts";
 import { RequestBodies } from "./request-bodies.ts";
-import { ResponseBody } from "./response-body.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
 

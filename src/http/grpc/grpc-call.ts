@@ -5,8 +5,8 @@ import type { Limits } from "../../config/limits.ts";
 import type { ServeError } from "../../core/errors.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
 import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
-import { readerReady } from "../connect/reader-ready.ts";
 import type { RequestBodies } from "../connect/request-bodies.ts";
+import { readerReady } from "../reader-ready.ts";
 
 /**
  * Answers one HTTP/2 stream with an RPC handler. The handler's signal aborts as soon as the stream closes. Never rejects:

@@ -1,7 +1,7 @@
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenLogprob } from "../../core/generate.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { ResponseShape } from "./chat-chunks.ts";
-import { chatLogprob, vllmPromptLogprobs } from "./logprobs.ts";
+import { chatLogprob, jsonList, vllmPromptLogprobJson } from "./logprobs.ts";
 import { UsageCounter } from "./usage.ts";
 
 interface Choice {
@@ -40,33 +40,41 @@ export class ChatAnswer {
     const choice = this.choices[event.index]!;
     if (event.type === "text-delta") {
       choice.text += event.text;
-      if (event.logprobs !== undefined) choice.logprobs.push(...event.logprobs);
+      for (const entry of event.logprobs ?? []) choice.logprobs.push(entry);
     } else {
       choice.finishReason = event.finishReason;
       choice.stopReason = event.stopReason ?? null;
     }
   }
 
-  toJSON() {
+  /** The pieces of its text. */
+  *json(): Generator<string> {
     const { tokenizer, promptLogprobs } = this;
-    return {
-      id: this.shape.id,
-      object: "chat.completion",
-      created: this.shape.created,
-      model: this.shape.model,
-      choices: this.choices.map((choice, index) => ({
-        index,
-        message: { role: "assistant", content: choice.text, refusal: null },
-        logprobs:
-          this.request.sampling.logprobs === undefined
-            ? null
-            : { content: choice.logprobs.map((entry) => chatLogprob(tokenizer, entry)), refusal: null },
-        finish_reason: choice.finishReason,
-        // vLLM's addition: the stop string or token that ended it.
-        stop_reason: choice.stopReason,
-      })),
-      usage: this.usage,
-      ...(promptLogprobs === undefined ? {} : { prompt_logprobs: vllmPromptLogprobs(tokenizer, promptLogprobs) }),
-    };
+    const { id, created, model } = this.shape;
+    yield `{"id":"${id}","object":"chat.completion","created":${created},"model":${JSON.stringify(model)},"choices":[`;
+    for (const [index, choice] of this.choices.entries()) {
+      if (index > 0) yield ",";
+      yield* this.choiceJson(index, choice);
+    }
+    yield `],"usage":${JSON.stringify(this.usage)}`;
+    if (promptLogprobs !== undefined) {
+      yield ',"prompt_logprobs":';
+      yield* jsonList(promptLogprobs, (entry) => vllmPromptLogprobJson(tokenizer, entry));
+    }
+    yield "}";
+  }
+
+  private *choiceJson(index: number, choice: Choice): Generator<string> {
+    const content = JSON.stringify(choice.text);
+    yield `{"index":${index},"message":{"role":"assistant","content":${content},"refusal":null},"logprobs":`;
+    if (this.request.sampling.logprobs === undefined) {
+      yield "null";
+    } else {
+      yield '{"content":';
+      yield* jsonList(choice.logprobs, (entry) => JSON.stringify(chatLogprob(this.tokenizer, entry)));
+      yield ',"refusal":null}';
+    }
+    // What was found to end it is vLLM's addition.
+    yield `,"finish_reason":${JSON.stringify(choice.finishReason)},"stop_reason":${JSON.stringify(choice.stopReason)}}`;
   }
 }

@@ -2,6 +2,7 @@ import type { GenerateRequest } from "../../core/generate.ts";
 import type { ServedModel } from "../../gateway/gateway.ts";
 import { Fields, invalidField } from "../fields.ts";
 import type { HttpDeps } from "../http-deps.ts";
+import { jsonResponse } from "../json-response.ts";
 import { prepareRequest } from "../prepare-request.ts";
 import { readJsonObject } from "../read-json.ts";
 import { type RequestContext, uniqueId } from "../request-context.ts";
@@ -32,7 +33,7 @@ export const chatCompletions: Endpoint = async (context, deps) => {
   const answer = new ChatAnswer(shape, request, model.text.tokenizer);
   await runGenerations(deps.gateway, [request], context, (event) => answer.event(event));
   context.logged.outputTokens = answer.usage.toJSON().completion_tokens;
-  return Response.json(answer);
+  return jsonResponse(answer.json(), context, deps);
 };
 
 /** Names the range checks report that this endpoint spells differently. */

@@ -1,27 +1,17 @@
 import type { FinishReason, GenerateEvent, TokenLogprob } from "../../core/generate.ts";
 import type { ResponseShape } from "./chat-chunks.ts";
-import { CompletionChoice, type CompletionPart } from "./completion-choice.ts";
+import { CompletionChoice } from "./completion-choice.ts";
 import type { CompletionsRequest } from "./decode-completions.ts";
-import { CompletionLogprobs, vllmPromptLogprobs } from "./logprobs.ts";
+import { jsonList, vllmPromptLogprobJson } from "./logprobs.ts";
 import { UsageCounter } from "./usage.ts";
 
 class GatheredChoice {
   text = "";
-  readonly logprobs = new CompletionLogprobs();
+  readonly tokens: TokenLogprob[] = [];
   finishReason: FinishReason | null = null;
   stopReason: string | number | null = null;
-  begun = false;
 
   constructor(readonly choice: CompletionChoice) {}
-
-  add(part: CompletionPart | undefined): void {
-    if (part === undefined) return;
-    this.text += part.text;
-    if (part.logprobs === null) return;
-    for (const [name, list] of Object.entries(this.logprobs)) {
-      for (const item of part.logprobs[name as keyof CompletionLogprobs]) list.push(item);
-    }
-  }
 }
 
 /** A `text_completion` object, gathered from the events of all prompts. Choice = prompt * n + its own index. */
@@ -52,42 +42,42 @@ export class CompletionAnswer {
       return;
     }
     const gathered = this.choices[prompt * this.completions.requests[prompt]!.n + event.index]!;
-    if (!gathered.begun) {
-      gathered.begun = true;
-      gathered.add(gathered.choice.echo(this.promptLogprobs[prompt]));
-    }
     if (event.type === "text-delta") {
-      gathered.add(gathered.choice.delta(event));
+      const part = gathered.choice.delta(event);
+      gathered.text += part?.text ?? "";
+      if (part?.tokens && event.logprobs !== undefined) for (const entry of event.logprobs) gathered.tokens.push(entry);
     } else {
       gathered.finishReason = this.completions.promptOnly ? "length" : event.finishReason;
       gathered.stopReason = event.stopReason ?? null;
     }
   }
 
-  toJSON() {
+  /** The pieces of its text. */
+  *json(): Generator<string> {
+    const { id, created, model } = this.shape;
+    yield `{"id":"${id}","object":"text_completion","created":${created},"model":${JSON.stringify(model)},"choices":[`;
+    for (const [index, gathered] of this.choices.entries()) {
+      if (index > 0) yield ",";
+      yield* this.choiceJson(index, gathered);
+    }
+    yield `],"usage":${JSON.stringify(this.usage)}}`;
+  }
+
+  private *choiceJson(index: number, { choice, text, tokens, ...gathered }: GatheredChoice): Generator<string> {
     const { completions } = this;
     const { n, sampling } = completions.requests[0]!;
-    const { tokenizer } = completions.model.text;
-    return {
-      id: this.shape.id,
-      object: "text_completion",
-      created: this.shape.created,
-      model: this.shape.model,
-      choices: this.choices.map((gathered, index) => {
-        const promptLogprobs = this.promptLogprobs[Math.floor(index / n)];
-        return {
-          index,
-          text: gathered.text,
-          logprobs: sampling.logprobs === undefined ? null : gathered.logprobs,
-          finish_reason: gathered.finishReason,
-          // vLLM's additions.
-          stop_reason: gathered.stopReason,
-          ...(completions.showPromptLogprobs && promptLogprobs !== undefined
-            ? { prompt_logprobs: vllmPromptLogprobs(tokenizer, promptLogprobs) }
-            : {}),
-        };
-      }),
-      usage: this.usage,
-    };
+    const promptLogprobs = this.promptLogprobs[Math.floor(index / n)];
+    const echo = choice.echo(promptLogprobs);
+    yield `{"index":${index},"text":${JSON.stringify((echo?.text ?? "") + text)},"logprobs":`;
+    const shown = echo?.tokens ? [...echo.tokens, ...tokens] : tokens;
+    yield* choice.logprobsJson(sampling.logprobs === undefined ? null : shown);
+    // What was found to end it is vLLM's addition.
+    yield `,"finish_reason":${JSON.stringify(gathered.finishReason)},"stop_reason":${JSON.stringify(gathered.stopReason)}`;
+    if (completions.showPromptLogprobs && promptLogprobs !== undefined) {
+      const { tokenizer } = completions.model.text;
+      yield ',"prompt_logprobs":';
+      yield* jsonList(promptLogprobs, (entry) => vllmPromptLogprobJson(tokenizer, entry));
+    }
+    yield "}";
   }
 }

@@ -1,17 +1,18 @@
 import type { GenerateEvent, TokenLogprob } from "../../core/generate.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { CompletionsRequest } from "./decode-completions.ts";
-import { CompletionLogprobs, CompletionLogprobsBuilder } from "./logprobs.ts";
+import { CompletionLogprobs, type ScoredToken } from "./logprobs.ts";
 
 /** What one event adds to a choice. */
 export interface CompletionPart {
   text: string;
-  logprobs: CompletionLogprobs | null;
+  /** Null where no logprobs are to be shown. */
+  tokens: readonly ScoredToken[] | null;
 }
 
 /** One choice of a completions request, from its first part (an echoed prompt) to its last. Shared by both response forms. */
 export class CompletionChoice {
-  private readonly builder: CompletionLogprobsBuilder;
+  private readonly logprobs: CompletionLogprobs;
   private readonly withLogprobs: boolean;
 
   constructor(
@@ -21,27 +22,29 @@ export class CompletionChoice {
   ) {
     const { sampling } = completions.requests[prompt]!;
     this.withLogprobs = sampling.logprobs !== undefined;
-    this.builder = new CompletionLogprobsBuilder(tokenizer, sampling.skipSpecialTokens);
+    this.logprobs = new CompletionLogprobs(tokenizer, sampling.skipSpecialTokens);
   }
 
   /** The echoed prompt; undefined where none is asked for. */
   echo(promptLogprobs: ReadonlyArray<TokenLogprob | null> | undefined): CompletionPart | undefined {
     const echoed = this.completions.echo?.[this.prompt];
     if (echoed === undefined) return undefined;
-    if (!this.withLogprobs) return { text: echoed.text, logprobs: null };
-    const logprobs = new CompletionLogprobs();
-    for (const [i, id] of echoed.ids.entries()) this.builder.add(logprobs, id, promptLogprobs?.[i] ?? null);
-    return { text: echoed.text, logprobs };
+    if (!this.withLogprobs) return { text: echoed.text, tokens: null };
+    return { text: echoed.text, tokens: Array.from(echoed.ids, (id, i) => promptLogprobs?.[i] ?? id) };
   }
 
   /** A delta; undefined where there is nothing to show yet. */
   delta(event: Extract<GenerateEvent, { type: "text-delta" }>): CompletionPart | undefined {
     if (this.completions.promptOnly) return undefined;
     if (!this.withLogprobs || event.logprobs === undefined) {
-      return event.text === "" ? undefined : { text: event.text, logprobs: null };
+      return event.text === "" ? undefined : { text: event.text, tokens: null };
     }
-    const logprobs = new CompletionLogprobs();
-    for (const entry of event.logprobs) this.builder.add(logprobs, entry.tokenId, entry);
-    return { text: event.text, logprobs };
+    return { text: event.text, tokens: event.logprobs };
+  }
+
+  /** The pieces of the JSON text of `logprobs` for the next tokens of this choice. */
+  *logprobsJson(tokens: readonly ScoredToken[] | null): Generator<string> {
+    if (tokens === null) yield "null";
+    else yield* this.logprobs.json(tokens);
   }
 }

@@ -23,7 +23,7 @@ export class CompletionChunks implements ChunkEncoder {
     this.tail = `}]${completions.includeUsage ? ',"usage":null' : ""}}\n\n`;
   }
 
-  event(event: GenerateEvent, prompt: number): string {
+  event(event: GenerateEvent, prompt: number): string | Iterable<string> {
     this.usage.event(event);
     if (event.type === "prompt") {
       this.promptLogprobs[prompt] = event.promptLogprobs;
@@ -34,7 +34,8 @@ export class CompletionChunks implements ChunkEncoder {
     if (choice === undefined) {
       const begun = new CompletionChoice(this.completions, prompt, this.completions.model.text.tokenizer);
       this.choices.set(index, begun);
-      return this.part(index, begun.echo(this.promptLogprobs[prompt])) + this.rest(begun, index, event);
+      const echo = begun.echo(this.promptLogprobs[prompt]);
+      return echo === undefined ? this.rest(begun, index, event) : this.withEcho(begun, index, echo, event);
     }
     return this.rest(choice, index, event);
   }
@@ -44,17 +45,35 @@ export class CompletionChunks implements ChunkEncoder {
     return `data: ${this.envelope()},"choices":[],"usage":${JSON.stringify(this.usage)}}\n\n`;
   }
 
+  /** In pieces: an echoed prompt with logprobs may be long. */
+  private *withEcho(
+    choice: CompletionChoice,
+    index: number,
+    echo: CompletionPart,
+    event: Exclude<GenerateEvent, { type: "prompt" }>,
+  ): Generator<string> {
+    yield* this.pieces(choice, index, echo);
+    yield this.rest(choice, index, event);
+  }
+
   private rest(choice: CompletionChoice, index: number, event: Exclude<GenerateEvent, { type: "prompt" }>): string {
-    if (event.type === "text-delta") return this.part(index, choice.delta(event));
+    if (event.type === "text-delta") return this.part(choice, index, choice.delta(event));
     const reason = this.completions.promptOnly ? "length" : event.finishReason;
     const stop = JSON.stringify(event.stopReason ?? null);
     return `${this.head}${index},"text":"","logprobs":null,"finish_reason":"${reason}","stop_reason":${stop}${this.tail}`;
   }
 
-  private part(index: number, part: CompletionPart | undefined): string {
+  private part(choice: CompletionChoice, index: number, part: CompletionPart | undefined): string {
     if (part === undefined) return "";
-    const logprobs = part.logprobs === null ? "null" : JSON.stringify(part.logprobs);
-    return `${this.head}${index},"text":${JSON.stringify(part.text)},"logprobs":${logprobs},"finish_reason":null${this.tail}`;
+    let event = "";
+    for (const piece of this.pieces(choice, index, part)) event += piece;
+    return event;
+  }
+
+  private *pieces(choice: CompletionChoice, index: number, part: CompletionPart): Generator<string> {
+    yield `${this.head}${index},"text":${JSON.stringify(part.text)},"logprobs":`;
+    yield* choice.logprobsJson(part.tokens);
+    yield `,"finish_reason":null${this.tail}`;
   }
 
   /** The object without its closing brace. */

@@ -1,3 +1,4 @@
+import { jsonResponse } from "../json-response.ts";
 import type { Endpoint } from "../request-handler.ts";
 import { runGenerations } from "../run-generations.ts";
 import { CompletionAnswer } from "./completion-answer.ts";
@@ -13,5 +14,5 @@ export const completions: Endpoint = async (context, deps) => {
   const answer = new CompletionAnswer(shape, request);
   await runGenerations(deps.gateway, request.requests, context, (event, prompt) => answer.event(event, prompt));
   context.logged.outputTokens = answer.usage.toJSON().completion_tokens;
-  return Response.json(answer);
+  return jsonResponse(answer.json(), context, deps);
 };

@@ -5,7 +5,6 @@ import type { Tokenizer } from "../../text/tokenizer.ts";
 const LOWEST_LOGPROB = -9999;
 
 const lenient = new TextDecoder();
-const strict = new TextDecoder("utf-8", { fatal: true });
 
 export function finiteLogprob(logprob: number): number {
   return Math.max(logprob, LOWEST_LOGPROB);
@@ -13,17 +12,25 @@ export function finiteLogprob(logprob: number): number {
 
 /** A token as text; bytes that are no whole character become U+FFFD. */
 export function tokenText(tokenizer: Tokenizer, id: number): string {
-  return lenient.decode(tokenizer.tokenBytes(id));
+  return tokenizer.tokenText(id) ?? lenient.decode(tokenizer.tokenBytes(id));
 }
 
 /** The same, but unique to the token: a part of a character is written `bytes:\xe2\x82`, as OpenAI does. */
 export function uniqueTokenText(tokenizer: Tokenizer, id: number): string {
-  const bytes = tokenizer.tokenBytes(id);
-  try {
-    return strict.decode(bytes);
-  } catch {
-    return `bytes:${Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")}`;
+  const text = tokenizer.tokenText(id);
+  if (text !== undefined) return text;
+  const bytes = Array.from(tokenizer.tokenBytes(id), (byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
+  return `bytes:${bytes.join("")}`;
+}
+
+/** The pieces of a JSON array's text, one an item: long ones are written in slices. */
+export function* jsonList<T>(items: Iterable<T>, json: (item: T) => string): Generator<string> {
+  let before = "[";
+  for (const item of items) {
+    yield before + json(item);
+    before = ",";
   }
+  yield before === "[" ? "[]" : "]";
 }
 
 /** One entry of the chat API's `logprobs.content`. */
@@ -42,17 +49,12 @@ function chatToken(tokenizer: Tokenizer, { tokenId, logprob }: { tokenId: number
   };
 }
 
-/** The completions API's `logprobs`: parallel lists, one entry a token. */
-export class CompletionLogprobs {
-  readonly tokens: string[] = [];
-  readonly token_logprobs: Array<number | null> = [];
-  readonly top_logprobs: Array<Record<string, number> | null> = [];
-  /** Where each token begins in the choice's text, in characters (code points). */
-  readonly text_offset: number[] = [];
-}
+/** A token with its prediction; its id alone where there was none (the first of a prompt). */
+export type ScoredToken = TokenLogprob | number;
 
-/** Fills CompletionLogprobs, chunk after chunk of one choice. */
-export class CompletionLogprobsBuilder {
+/** The completions API's `logprobs`, chunk after chunk of one choice: parallel lists, one entry a token. */
+export class CompletionLogprobs {
+  /** Where the next token begins in the choice's text, in characters (code points). */
   private offset = 0;
 
   constructor(
@@ -60,26 +62,52 @@ export class CompletionLogprobsBuilder {
     private readonly skipSpecialTokens: boolean,
   ) {}
 
-  /** `entry` null: a token without a prediction (the first of a prompt). */
-  add(logprobs: CompletionLogprobs, tokenId: number, entry: TokenLogprob | null): void {
-    logprobs.tokens.push(uniqueTokenText(this.tokenizer, tokenId));
-    logprobs.token_logprobs.push(entry === null ? null : finiteLogprob(entry.logprob));
-    logprobs.top_logprobs.push(entry === null ? null : this.top(entry));
-    logprobs.text_offset.push(this.offset);
-    if (!(this.skipSpecialTokens && this.tokenizer.isSpecial(tokenId))) {
-      this.offset += characters(this.tokenizer.tokenBytes(tokenId));
-    }
+  /** The pieces of the JSON text for the next tokens. */
+  *json(tokens: readonly ScoredToken[]): Generator<string> {
+    yield '{"tokens":';
+    yield* jsonList(tokens, (token) => this.tokenJson(idOf(token)));
+    yield ',"token_logprobs":';
+    yield* jsonList(tokens, (token) => (typeof token === "number" ? "null" : logprobJson(token.logprob)));
+    yield ',"top_logprobs":';
+    yield* jsonList(tokens, (token) => (typeof token === "number" ? "null" : this.topJson(token)));
+    yield ',"text_offset":';
+    yield* jsonList(tokens, (token) => String(this.advance(idOf(token))));
+    yield "}";
   }
 
-  /** The alternatives, and the token itself where it is none of them. */
-  private top(entry: TokenLogprob): Record<string, number> {
-    // Without a prototype: a token may be spelled "__proto__".
-    const top: Record<string, number> = Object.create(null);
-    for (const { tokenId, logprob } of entry.top)
-      top[uniqueTokenText(this.tokenizer, tokenId)] = finiteLogprob(logprob);
-    top[uniqueTokenText(this.tokenizer, entry.tokenId)] ??= finiteLogprob(entry.logprob);
-    return top;
+  private tokenJson(id: number): string {
+    return JSON.stringify(uniqueTokenText(this.tokenizer, id));
   }
+
+  /** By rank, the chosen token first. Written by hand: an object would sort keys that look like integers. */
+  private topJson({ tokenId, logprob, top }: TokenLogprob): string {
+    const shown = [this.tokenJson(tokenId)];
+    let json = `{${shown[0]}:${logprobJson(logprob)}`;
+    for (const other of top) {
+      const token = this.tokenJson(other.tokenId);
+      // Itself, or another token that reads the same.
+      if (shown.includes(token)) continue;
+      shown.push(token);
+      json += `,${token}:${logprobJson(other.logprob)}`;
+    }
+    return `${json}}`;
+  }
+
+  private advance(id: number): number {
+    const { offset } = this;
+    if (!(this.skipSpecialTokens && this.tokenizer.isSpecial(id))) {
+      this.offset += characters(this.tokenizer.tokenBytes(id));
+    }
+    return offset;
+  }
+}
+
+function idOf(token: ScoredToken): number {
+  return typeof token === "number" ? token : token.tokenId;
+}
+
+function logprobJson(logprob: number): string {
+  return JSON.stringify(finiteLogprob(logprob));
 }
 
 /** Characters that begin in these bytes: a token may hold a part of one. */
@@ -89,21 +117,19 @@ function characters(bytes: Uint8Array): number {
   return count;
 }
 
-/** vLLM's `prompt_logprobs`: for each prompt token a map by token id; null for the first. */
-export function vllmPromptLogprobs(tokenizer: Tokenizer, entries: ReadonlyArray<TokenLogprob | null>) {
-  return entries.map((entry) => {
-    if (entry === null) return null;
-    const shown = new Map<number, { logprob: number; rank: number; decoded_token: string }>();
-    const add = (tokenId: number, logprob: number, rank: number) =>
-      shown.set(tokenId, {
-        logprob: finiteLogprob(logprob),
-        rank,
-        decoded_token: tokenText(tokenizer, tokenId),
-      });
-    add(entry.tokenId, entry.logprob, entry.rank);
-    entry.top.forEach(({ tokenId, logprob }, i) => {
-      if (tokenId !== entry.tokenId) add(tokenId, logprob, i + 1);
-    });
-    return Object.fromEntries(shown);
+/**
+ * An entry of vLLM's `prompt_logprobs`: a map by token id, the prompt's own token first, then the alternatives by rank; null
+ * for the first of a prompt.
+ */
+export function vllmPromptLogprobJson(tokenizer: Tokenizer, entry: TokenLogprob | null): string {
+  if (entry === null) return "null";
+  const shown = (tokenId: number, logprob: number, rank: number) => {
+    const text = JSON.stringify(tokenText(tokenizer, tokenId));
+    return `"${tokenId}":{"logprob":${logprobJson(logprob)},"rank":${rank},"decoded_token":${text}}`;
+  };
+  let json = `{${shown(entry.tokenId, entry.logprob, entry.rank)}`;
+  entry.top.forEach(({ tokenId, logprob }, i) => {
+    if (tokenId !== entry.tokenId) json += `,${shown(tokenId, logprob, i + 1)}`;
   });
+  return `${json}}`;
 }

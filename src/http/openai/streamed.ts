@@ -3,29 +3,43 @@ import type { HttpDeps } from "../http-deps.ts";
 import type { RequestContext } from "../request-context.ts";
 import { runGenerations } from "../run-generations.ts";
 import { sseResponse } from "../sse-response.ts";
+import type { TurnBudget } from "../turn-budget.ts";
 import type { UsageCounter } from "./usage.ts";
 
 /** Turns events into an endpoint's chunks. */
 export interface ChunkEncoder {
   readonly usage: UsageCounter;
-  /** Whole SSE events for one event of a prompt; "" for none. */
-  event(event: GenerateEvent, prompt: number): string;
+  /** Whole SSE events for one event of a prompt; "" for none. In pieces where they may be long. */
+  event(event: GenerateEvent, prompt: number): string | Iterable<string>;
   /** What follows the last choice. */
   end(): string;
+}
+
+/** Pieces of text as one, in as many turns as it takes. */
+async function joined(pieces: Iterable<string>, turns: TurnBudget, signal: AbortSignal): Promise<string> {
+  let text = "";
+  for (const piece of pieces) {
+    text += piece;
+    if (!turns.spent()) continue;
+    await turns.next();
+    signal.throwIfAborted();
+  }
+  return text;
 }
 
 /** Runs the requests and streams their chunks. Throws what fails before the first of them. */
 export async function streamed(
   context: RequestContext,
-  { gateway, limits }: HttpDeps,
+  { gateway, limits, turns }: HttpDeps,
   requests: readonly GenerateRequest[],
   chunks: ChunkEncoder,
 ): Promise<Response> {
   const { response, ended } = await sseResponse(
     async (send) => {
       await runGenerations(gateway, requests, context, (event, prompt) => {
-        const text = chunks.event(event, prompt);
-        return text === "" ? undefined : send(text);
+        const events = chunks.event(event, prompt);
+        if (typeof events !== "string") return joined(events, turns, context.signal).then(send);
+        return events === "" ? undefined : send(events);
       });
       context.logged.outputTokens = chunks.usage.toJSON().completion_tokens;
       send(`${chunks.end()}data: [DONE]\n\n`);

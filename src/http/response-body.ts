@@ -1,4 +1,5 @@
-import type { FrameSink } from "./frame-sink.ts";
+import { ServeError } from "../core/errors.ts";
+import type { FrameSink } from "./connect/frame-sink.ts";
 import { readerReady } from "./reader-ready.ts";
 
 type Controller = Parameters<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>[0];
@@ -9,7 +10,7 @@ type Controller = Parameters<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>[0];
  */
 export class ResponseBody implements FrameSink {
   private readonly gone = new AbortController();
-  private readonly over = Promise.withResolvers<void>();
+  private readonly over = Promise.withResolvers<ServeError | undefined>();
   private controller: Controller | undefined;
 
   /** `stalledReaderMs`: a reader that takes nothing for this long is dropped. `closing` is called before the last byte. */
@@ -23,15 +24,21 @@ export class ResponseBody implements FrameSink {
     return this.gone.signal;
   }
 
-  /** Resolves when the last chunk has been handed over, or the reader is gone. */
-  get ended(): Promise<void> {
+  /** Resolves when the last chunk has been handed over, or the reader is gone: then with an error. */
+  get ended(): Promise<ServeError | undefined> {
     return this.over.promise;
   }
 
   /** The connection is gone, whether or not the body was being read. */
   drop(reason?: unknown): void {
     this.gone.abort(reason);
-    this.over.resolve();
+    this.over.resolve(this.failure());
+  }
+
+  private failure(): ServeError | undefined {
+    const { aborted, reason } = this.gone.signal;
+    if (!aborted) return undefined;
+    return reason instanceof ServeError ? reason : new ServeError("cancelled", "The client went away.");
   }
 
   of(chunks: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
@@ -49,7 +56,7 @@ export class ResponseBody implements FrameSink {
           this.closing();
           controller.close();
         }
-        this.over.resolve();
+        this.over.resolve(this.failure());
       },
       cancel: (reason?: unknown) => this.drop(reason),
     };

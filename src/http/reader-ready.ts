@@ -1,4 +1,4 @@
-import { ServeError } from "../../core/errors.ts";
+import { ServeError } from "../core/errors.ts";
 
 /**
  * Resolves when `ready` does. When that takes longer than `limitMs` the reader takes nothing: calls `drop` with the error
