@@ -41,13 +41,19 @@ export class ResponseBody implements FrameSink {
     return reason instanceof ServeError ? reason : new ServeError("cancelled", "The client went away.");
   }
 
-  of(chunks: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  /** `expand`: what is written for a chunk, where that is another. */
+  of(
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    expand: (chunk: Uint8Array) => readonly Uint8Array[] = (chunk) => [chunk],
+  ): ReadableStream<Uint8Array> {
     const source: Bun.DirectUnderlyingSource<Uint8Array> = {
       type: "direct",
       pull: async (controller) => {
         this.controller = controller;
         try {
-          for await (const chunk of chunks) await this.write(chunk as Uint8Array<ArrayBuffer>);
+          for await (const chunk of chunks) {
+            for (const bytes of expand(chunk)) await this.write(bytes as Uint8Array<ArrayBuffer>);
+          }
         } catch (error) {
           // The protocols write their own errors into the body: what arrives here is the connection's.
           this.gone.abort(error);

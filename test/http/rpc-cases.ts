@@ -310,6 +310,40 @@ export function rpcCases(
     expect(replica.requests).toEqual([]);
   });
 
+  test(`${protocol}: a long answer, which is encoded in slices, is as a short one`, async () => {
+    const ids = Array.from({ length: 3000 }, (_, i) => i % 256);
+    const prompt = { case: "tokenIds", value: { ids } } as const;
+    const sampling = { maxTokens: 1200, logprobs: 1, promptLogprobs: 1 };
+    const tokenIds = (entries: { logprob?: { tokenId: number } | undefined }[]) =>
+      entries.map((e) => e.logprob?.tokenId);
+    const scored = [undefined, ...ids.slice(1)];
+    const answer = await client().complete({ model: MODEL, prompt, n: 2, sampling });
+    expect(answer.prompt).toMatchObject({ promptTokens: 3000, cachedTokens: 3, requestId: replica.requests[0]!.id });
+    expect(tokenIds(answer.prompt!.promptLogprobs)).toEqual(scored);
+    expect(answer.usage).toMatchObject({ promptTokens: 3000, completionTokens: 2400 });
+    for (const [index, choice] of answer.choices.entries()) {
+      expect(choice).toMatchObject({ index, end: { finishReason: FinishReason.LENGTH } });
+      expect([choice.text.length, choice.tokenIds.length]).toEqual([1200, 1200]);
+      expect(choice.logprobs.map(({ tokenId, top }) => [tokenId, top[0]!.tokenId])).toEqual(
+        choice.tokenIds.map((id) => [id, id]),
+      );
+    }
+    const events = [];
+    for await (const { event } of client().generate({
+      model: MODEL,
+      prompt,
+      sampling: { ...sampling, maxTokens: 2 },
+    })) {
+      events.push(event);
+    }
+    expect(events.map((event) => event.case)).toEqual(["prompt", "textDelta", "textDelta", "end"]);
+    const [first] = events;
+    if (first?.case !== "prompt") throw new Error("no prompt");
+    expect(tokenIds(first.value.promptLogprobs)).toEqual(scored);
+    expect(first.value.promptTokens).toBe(3000);
+    expect(logged.map(({ code }) => code)).toEqual(["ok", "ok"]);
+  });
+
   test(`${protocol}: gzip works both ways`, async () => {
     const options = { sendCompression: compressionGzip, acceptCompression: [compressionGzip] };
     const value = "b".repeat(50_000);

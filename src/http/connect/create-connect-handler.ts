@@ -14,6 +14,7 @@ import { bodyWithin } from "./body-deadline.ts";
 import { CALL_ORIGIN, type CallOrigin } from "./call-context.ts";
 import { FRAME_SINK, takesFrames } from "./frame-sink.ts";
 import { createInferenceService } from "./inference-service.ts";
+import { PREPARED_ANSWER, PreparedAnswer } from "./prepared-answer.ts";
 import { RequestBodies } from "./request-bodies.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
@@ -47,6 +48,7 @@ async function answer(
   bodies: RequestBodies,
 ): Promise<Response> {
   const body = new ResponseBody(limits.stalledReaderMs, () => origin?.release());
+  const prepared = new PreparedAnswer();
   // This or the body's own cancel tells of a client that went away; which one fires first depends on what the server is doing.
   if (request.signal.aborted) body.drop();
   request.signal.addEventListener("abort", () => body.drop(), { once: true });
@@ -58,9 +60,10 @@ async function answer(
     signal: body.signal,
     contextValues: createContextValues()
       .set(FRAME_SINK, takesFrames(request.headers) ? body : undefined)
-      .set(CALL_ORIGIN, origin),
+      .set(CALL_ORIGIN, origin)
+      .set(PREPARED_ANSWER, prepared),
   });
-  return new Response(await contentOf(response, body, origin, limits), {
+  return new Response(await contentOf(response, body, origin, limits, prepared), {
     status: response.status,
     ...(response.header === undefined ? {} : { headers: response.header }),
   });
@@ -82,11 +85,19 @@ async function contentOf(
   stream: ResponseBody,
   origin: CallOrigin | undefined,
   limits: Limits,
+  prepared: PreparedAnswer,
 ) {
   if (body === undefined) return null;
   if (header?.has("content-length")) {
+    const blocks = prepared.take();
+    if (blocks !== undefined) {
+      // The length of what it stands for.
+      header.delete("content-length");
+      if (origin !== undefined) origin.streamEnded = stream.ended;
+      return stream.of(blocks);
+    }
     return (await readAllBytes(body, limits.maxRpcResponseBytes)) as Uint8Array<ArrayBuffer>;
   }
   if (origin !== undefined) origin.streamEnded = stream.ended;
-  return stream.of(body);
+  return stream.of(body, prepared.framesFor);
 }

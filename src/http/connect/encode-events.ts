@@ -10,8 +10,6 @@ import {
   type Usage as UsageMessage,
   UsageSchema,
 } from "../../gen/scalellm/v1/inference_pb.ts";
-import type { Tokenizer } from "../../text/tokenizer.ts";
-import { encodePromptLogprobs } from "./encode-logprobs.ts";
 
 const REASONS: Record<FinishReason, Reason> = {
   stop: Reason.STOP,
@@ -24,16 +22,12 @@ export function encodeUsage(usage: Usage): UsageMessage {
   return create(UsageSchema, { ...usage });
 }
 
-export function encodePrompt(
-  event: Extract<GenerateEvent, { type: "prompt" }>,
-  request: GenerateRequest,
-  tokenizer: Tokenizer,
-): PromptInfo {
+/** Without the logprobs, which may be many. */
+export function encodePrompt(event: Extract<GenerateEvent, { type: "prompt" }>, request: GenerateRequest): PromptInfo {
   return create(PromptInfoSchema, {
     requestId: request.id,
     promptTokens: request.promptTokenIds.length,
     cachedTokens: event.cachedTokens,
-    promptLogprobs: event.promptLogprobs === undefined ? [] : encodePromptLogprobs(event.promptLogprobs, tokenizer),
   });
 }
 

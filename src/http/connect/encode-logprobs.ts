@@ -30,13 +30,8 @@ export function encodeLogprob(entry: TokenLogprob, tokenizer: Tokenizer): TokenL
   return message;
 }
 
-export function encodePromptLogprobs(
-  entries: ReadonlyArray<TokenLogprob | null>,
-  tokenizer: Tokenizer,
-): PromptLogprob[] {
-  return entries.map((entry) => {
-    const message = create(PromptLogprobSchema);
-    if (entry !== null) message.logprob = encodeLogprob(entry, tokenizer);
-    return message;
-  });
+export function encodePromptLogprob(entry: TokenLogprob | null, tokenizer: Tokenizer): PromptLogprob {
+  const message = create(PromptLogprobSchema);
+  if (entry !== null) message.logprob = encodeLogprob(entry, tokenizer);
+  return message;
 }

@@ -30,3 +30,10 @@ export function encodeFrame<Desc extends DescMessage>(schema: Desc, message: Mes
   frame.set(body, PREFIX_BYTES);
   return frame;
 }
+
+/** What goes before a message of this length. */
+export function framePrefix(length: number): Uint8Array<ArrayBuffer> {
+  const prefix = new Uint8Array(PREFIX_BYTES);
+  new DataView(prefix.buffer).setUint32(1, length);
+  return prefix;
+}

@@ -8,10 +8,11 @@ import {
 } from "../../gen/scalellm/v1/inference_pb.ts";
 import { decodeRequest } from "./decode-request.ts";
 import { encodeEnd, encodePrompt } from "./encode-events.ts";
-import { encodeLogprob } from "./encode-logprobs.ts";
+import { encodeLogprob, encodePromptLogprob } from "./encode-logprobs.ts";
 import { encodeFrame, FRAME_SINK } from "./frame-sink.ts";
 import { observeCall } from "./observe-call.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
+import { areMany, sendSliced, slicedPromptEvent } from "./sliced-answers.ts";
 
 /**
  * Generate. Uses the same message object each time, with new content: a message is serialised before the next is asked
@@ -44,9 +45,19 @@ export async function* generateStream(
           delta.logprobs = event.logprobs?.map((entry) => encodeLogprob(entry, tokenizer)) ?? noLogprobs;
           response.event = deltaEvent;
           break;
-        case "prompt":
-          response.event = { case: "prompt", value: encodePrompt(event, request, tokenizer) };
+        case "prompt": {
+          const prompt = encodePrompt(event, request);
+          const { promptLogprobs = [] } = event;
+          if (areMany(promptLogprobs)) {
+            await sendSliced(slicedPromptEvent(prompt, promptLogprobs, tokenizer), context, deps);
+            yield create(GenerateResponseSchema);
+            isFirst = false;
+            continue;
+          }
+          prompt.promptLogprobs = promptLogprobs.map((entry) => encodePromptLogprob(entry, tokenizer));
+          response.event = { case: "prompt", value: prompt };
           break;
+        }
         case "end":
           response.event = { case: "end", value: encodeEnd(event) };
           break;

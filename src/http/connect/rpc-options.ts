@@ -4,6 +4,9 @@ import { jsonDecoder } from "./json-decoder.ts";
 import { createRequestGate } from "./request-gate.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
+/** How messages are written as JSON. */
+export const JSON_WRITE_OPTIONS = { alwaysEmitImplicit: true, useProtoFieldName: true };
+
 /**
  * Gate, bounds and codecs of every RPC. Services named in `open` need no key. What reaches Connect has been
  * checked by RequestBodies; readMaxBytes is the last resort. gzip only: brotli's default quality costs 100x its CPU.
@@ -18,8 +21,7 @@ export function rpcOptions(deps: RpcDeps, open: readonly string[] = []) {
     acceptCompression: [urlGzip(deps.limits.maxInflatedUrlBytes)],
     jsonOptions: {
       ignoreUnknownFields: true,
-      alwaysEmitImplicit: true,
-      useProtoFieldName: true,
+      ...JSON_WRITE_OPTIONS,
       // Read by Connect, though its types do not say so.
       ...{ textDecoder: jsonDecoder(deps.limits) },
     },

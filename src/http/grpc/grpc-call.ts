@@ -5,6 +5,7 @@ import type { Limits } from "../../config/limits.ts";
 import type { ServeError } from "../../core/errors.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
 import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
+import { PREPARED_ANSWER, PreparedAnswer } from "../connect/prepared-answer.ts";
 import type { RequestBodies } from "../connect/request-bodies.ts";
 import { readerReady } from "../reader-ready.ts";
 
@@ -27,6 +28,7 @@ export async function serveCall(
     const body = readBody(stream);
     const header = toHeaders(headers);
     const writer = new StreamWriter(stream, limits.stalledReaderMs, (reason) => abort.abort(reason));
+    const prepared = new PreparedAnswer();
     // A client may take its time between the messages of a stream of its own, but not within a single request.
     const single = handler.method.methodKind === "unary" || handler.method.methodKind === "server_streaming";
     const response = await handler({
@@ -35,9 +37,11 @@ export async function serveCall(
       url: `http://${headers[":authority"] ?? "localhost"}${headers[":path"]}`,
       ...bodies.check(handler.method, header, single ? bodyWithin(body, limits.bodyDeadlineMs) : body),
       signal: abort.signal,
-      contextValues: createContextValues().set(FRAME_SINK, takesFrames(header) ? writer : undefined),
+      contextValues: createContextValues()
+        .set(FRAME_SINK, takesFrames(header) ? writer : undefined)
+        .set(PREPARED_ANSWER, prepared),
     });
-    await writeResponse(stream, response, writer);
+    await writeResponse(stream, response, writer, prepared);
   } catch {
     stream.close(constants.NGHTTP2_CANCEL);
   }
@@ -98,6 +102,7 @@ async function writeResponse(
   stream: ServerHttp2Stream,
   response: UniversalServerResponse,
   writer: StreamWriter,
+  prepared: PreparedAnswer,
 ): Promise<void> {
   const head = { ":status": response.status, ...Object.fromEntries(response.header ?? []) };
   const { body = [], trailer } = response;
@@ -109,7 +114,7 @@ async function writeResponse(
   };
   for await (const chunk of body) {
     sendHead();
-    await writer.write(chunk);
+    for (const bytes of prepared.framesFor(chunk)) await writer.write(bytes);
   }
   // Also without a message: a head merged into the trailers would lose which of its fields are which.
   sendHead();
