@@ -57,7 +57,8 @@ export interface SlotParams {
   repetitionPenalty: number;
   frequencyPenalty: number;
   presencePenalty: number;
-  seed: number;
+  /** 64 bits, signed or unsigned. */
+  seed: number | bigint;
   minTokens: number;
   stopIds: ArrayLike<number>;
   logitBias: ReadonlyArray<readonly [number, number]>;

@@ -18,6 +18,7 @@ import {
   kvEntry,
   mix,
 } from "./fake-model.ts";
+import { checkFakeSlot } from "./fake-slot.ts";
 import { openFakeStep } from "./fake-step.ts";
 import { StepResult, type StepSections } from "./step-layout.ts";
 
@@ -99,6 +100,7 @@ export class FakeBackend implements Backend {
     if (this.#flights.some((flight) => flight.slots.has(slot))) {
       throw new BackendError(-6, `fake backend: slot ${slot} is in use by a step in flight`);
     }
+    checkFakeSlot(params, this.info.vocabSize);
     this.#slots[slot] = new FakeSampler({
       ...params,
       promptTokens: params.promptTokens.slice(),

@@ -38,6 +38,7 @@ export class FakeSampler {
   readonly #stopIds: readonly number[];
   readonly #static: number;
   readonly #usesHistory: boolean;
+  readonly #seed: number;
   #history: number;
   #position = 0;
   /** The token sampled last; -1 before the first. */
@@ -46,6 +47,7 @@ export class FakeSampler {
   constructor(params: SlotParams) {
     this.#params = params;
     this.#stopIds = Array.from(params.stopIds);
+    this.#seed = Number(BigInt.asIntN(32, BigInt(params.seed)));
     const { repetitionPenalty, frequencyPenalty, presencePenalty, topK, topP, minP } = params;
     this.#usesHistory = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
     let h = mix(mix(mix(17, topK), topP * 1e6), minP * 1e6);
@@ -59,7 +61,7 @@ export class FakeSampler {
   /** Samples after a token whose context folds to `fold`. `input` is that token. */
   sample(config: FakeModelConfig, fold: number, input: number): number {
     let x = mix(fold, this.#static);
-    if (this.#params.temperature > 0) x = mix(mix(x, this.#params.seed | 0), this.#position);
+    if (this.#params.temperature > 0) x = mix(mix(x, this.#seed), this.#position);
     if (this.#usesHistory) x = mix(x, this.#history);
     const guessable = (mix(x, 1) >>> 0) / 2 ** 32 < config.predictability;
     let token = guessable ? (input + 1) % config.vocabSize : (x >>> 0) % config.vocabSize;

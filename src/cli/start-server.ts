@@ -132,6 +132,7 @@ async function loadModel(
     locateLibrary({ runtimeDir: settings.runtimeDir || undefined }),
   ]);
   const name = settings.servedModelName || opened.name;
+  for (const warning of opened.warnings) logger.warn(warning, { model: name });
   const maxModelLen = settings.maxModelLen || opened.plan.spec.maxPositions;
   // Weights load in the engine Worker while the tokenizer is built here.
   const text = createTextService(opened.text, { maxModelLen });

@@ -1,3 +1,5 @@
+import { MAX_TOP_LOGPROBS } from "../core/sampling-fields.ts";
+
 /** Every bound on what a client can grow, each with its reason. */
 export const LIMITS = Object.freeze({
   /**
@@ -81,7 +83,7 @@ export const LIMITS = Object.freeze({
   maxStopStringChars: 256,
   maxStopTokenIds: 128,
   maxLogitBias: 1024,
-  maxTopLogprobs: 20,
+  maxTopLogprobs: MAX_TOP_LOGPROBS,
   /** Choices of one prompt; each takes a slot. */
   maxChoices: 64,
   /** Prompts in one completions request. */

@@ -1,8 +1,10 @@
+import { SAMPLING_FIELDS } from "./sampling-fields.ts";
+
 /** How tokens are chosen and when a sequence ends. Fields are the OpenAI and vLLM ones, in camelCase, all resolved. */
 export interface SamplingParams {
   /** Most output tokens; already clipped to what the context leaves. */
   maxTokens: number;
-  /** Stop token ids (end of sequence included) cannot be sampled before this many output tokens. */
+  /** The choice cannot end by itself, on a stop token, an end token or a stop string, within this many output tokens. */
   minTokens: number;
   /** 0 is greedy. */
   temperature: number;
@@ -12,8 +14,11 @@ export interface SamplingParams {
   topK: number;
   /** 0 is off. */
   minP: number;
-  /** The random stream is a function of (seed, output position); each of n choices uses seed + index. */
-  seed: number;
+  /**
+   * 64 bits, signed or unsigned; a bigint where a number would round. The random stream is a function of (seed modulo
+   * 2^64, output position); each of n choices uses choiceSeed().
+   */
+  seed: number | bigint;
   presencePenalty: number;
   frequencyPenalty: number;
   /** 1 is off. */
@@ -36,26 +41,18 @@ export interface SamplingParams {
 }
 
 /** Values of a request that names none. */
-export const DEFAULT_SAMPLING: SamplingParams = Object.freeze({
-  maxTokens: 16,
-  minTokens: 0,
-  temperature: 1,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  seed: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  logitBias: [],
-  stop: [],
-  stopTokenIds: [],
-  ignoreEos: false,
-  includeStopStrInOutput: false,
-  skipSpecialTokens: true,
-  logprobs: undefined,
-  promptLogprobs: undefined,
-});
+export const DEFAULT_SAMPLING = Object.freeze(
+  Object.fromEntries(SAMPLING_FIELDS.map((spec) => [spec.field, spec.default])),
+) as unknown as SamplingParams;
+
+/**
+ * The seed of one of a request's choices: seed + index modulo 2^64, so that no two share one. A number where that is
+ * exact, as for nearly every request.
+ */
+export function choiceSeed(seed: number | bigint, index: number): number | bigint {
+  if (typeof seed === "number" && Number.isSafeInteger(seed) && Number.isSafeInteger(seed + index)) return seed + index;
+  return BigInt.asUintN(64, BigInt(seed) + BigInt(index));
+}
 
 /** A field as both APIs spell it: top_p. */
 export function samplingFieldName(field: string): string {

@@ -5,6 +5,9 @@ import type { StepPlan } from "./step-plan.ts";
 /** Part of the KV blocks kept free at admission, so that running sequences can grow for a while before one gives way. */
 const WATERMARK = 0.01;
 
+/** refused: it has been ended, and others may take its turn. */
+export type Admitted = "admitted" | "waits" | "refused";
+
 /** Gives waiting sequences a slot and the blocks of all their known tokens, or says that they have to wait. */
 export class Admission {
   readonly #scheduler: Scheduler;
@@ -30,17 +33,22 @@ export class Admission {
   }
 
   /** Tries to admit a waiting sequence. */
-  admit(sequence: Sequence, plan: StepPlan): boolean {
+  admit(sequence: Sequence, plan: StepPlan): Admitted {
     const scheduler = this.#scheduler;
-    if (!this.#fits(sequence)) return false;
+    if (!this.#fits(sequence)) return "waits";
     const parent = this.#parentOf(sequence);
     const useCache = this.#mayUseCache(sequence);
+    const slot = scheduler.slots.take();
+    sequence.slot = slot;
+    if (!scheduler.setSlot(sequence)) {
+      sequence.slot = -1;
+      scheduler.slots.putBack(slot);
+      return "refused";
+    }
     scheduler.queue.remove(sequence);
     sequence.state = "running";
     sequence.run++;
-    sequence.slot = scheduler.slots.take();
     scheduler.blocks.admit(sequence, parent, useCache, plan.copies);
-    scheduler.setSlot(sequence);
     sequence.prefilling = true;
     scheduler.running.prefilling.add(sequence);
     scheduler.queue.classOf(sequence).laneOf(sequence).active.push(sequence);
@@ -49,7 +57,7 @@ export class Admission {
       // What a choice shares with its request's first one came from no cache.
       scheduler.onStart(sequence, parent ? 0 : Math.min(sequence.numScheduled, sequence.numPrompt));
     }
-    return true;
+    return "admitted";
   }
 
   #makeRoom(sequence: Sequence): void {

@@ -1,3 +1,4 @@
+import { STATUS } from "../backend/abi.ts";
 import { type Backend, BackendError } from "../backend/backend.ts";
 import { StepResult } from "../backend/step-layout.ts";
 import type { Clock } from "../core/clock.ts";
@@ -5,24 +6,19 @@ import { type CommitCounts, commitStep } from "./commit-step.ts";
 import { DeadlineHeap } from "./deadline-heap.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { IdleMemory } from "./idle-memory.ts";
-import type { AddRequest } from "./messages.ts";
+import type { AddRequest, RequestRefused } from "./messages.ts";
 import { StepPacker } from "./pack-step.ts";
 import { PromptLookupDrafter } from "./prompt-lookup-drafter.ts";
 import { endTrials, recover } from "./recovery.ts";
+import { refusalOf } from "./refusal.ts";
 import { Scheduler } from "./scheduler.ts";
 import { type RequestGroup, Sequence } from "./sequence.ts";
 import { type EngineStats, emptyStats, FAIL, FINISH } from "./step-message.ts";
 import { StepPlan } from "./step-plan.ts";
+import { StepTiming } from "./step-timing.ts";
 import { StepWriter } from "./step-writer.ts";
 import { TenantAccounts } from "./tenant-accounts.ts";
 import { Throughput } from "./throughput.ts";
-
-/** Steps seen before their predicted time is relied on. */
-const MIN_SAMPLES = 32;
-/** How long before the end of a step the next is decided: time to plan, pack and submit it, and to be woken late. */
-const LEAD_MS = 1.5;
-/** At least so much of the step: two deviations of its predicted time, where that is more. */
-const LEAD_SHARE = 0.1;
 
 /**
  * The engine: requests in, one message a step out. runOnce() does one turn of
@@ -46,18 +42,17 @@ export class Engine {
   readonly #writer = new StepWriter();
   readonly #throughput = new Throughput();
   readonly #result: StepResult;
+  readonly #timing = new StepTiming();
   readonly #counts: CommitCounts = { outputTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 };
   readonly #spare: StepPlan[];
   readonly #idle: IdleMemory;
   readonly #finish = (sequence: Sequence) => this.#end(sequence);
+  readonly #failed = (sequence: Sequence, error: unknown) => this.#giveUp(sequence.id, refusalOf(sequence.id, error)!);
+  /** Told why a sequence alone cannot go on; its FAILED record follows. */
+  onRefused: (refusal: RequestRefused) => void = () => {};
   #inFlight: StepPlan | undefined;
   #numArrived = 0;
   #numWaitingRequests = 0;
-  #lastDoneMs = 0;
-  /** What the device had computed by then, summed. */
-  #deviceMs = 0;
-  /** Idle time of the device not yet in the statistics; less than nothing while a step's end is noticed early or late. */
-  #idleMs = 0;
   /** An abort has no record, but changes what runs: it is told even when no step follows. */
   #statsChanged = false;
 
@@ -92,8 +87,17 @@ export class Engine {
     return this.#sequences.size === 0 && !this.#inFlight;
   }
 
-  /** Queues a request, or refuses it with a FAILED record for each choice. */
+  /** Queues a request, or ends it with a FAILED record for each choice. Never throws: a request fails alone. */
   add(request: AddRequest): void {
+    try {
+      this.#add(request);
+    } catch (error) {
+      for (const { id } of request.choices) this.#giveUp(id, refusalOf(id, error)!);
+      this.#flush();
+    }
+  }
+
+  #add(request: AddRequest): void {
     const { info, options } = this.scheduler;
     const { prompt, sampling } = request;
     if (prompt.length >= info.maxModelLen) {
@@ -117,9 +121,11 @@ export class Engine {
       deadlineMs: request.deadlineInMs === undefined ? Number.POSITIVE_INFINITY : nowMs + request.deadlineInMs,
       choices: [],
     };
+    // All are made before any is known here: what fails leaves nothing behind.
     for (const choice of request.choices) {
-      const sequence = new Sequence(choice.id, group, choice.index, choice.outputTokens);
-      group.choices.push(sequence);
+      group.choices.push(new Sequence(choice.id, group, choice.index, choice.outputTokens));
+    }
+    for (const sequence of group.choices) {
       group.account.numSequences++;
       this.#sequences.set(sequence.id, sequence);
       if (group.deadlineMs < Number.POSITIVE_INFINITY) this.#deadlines.push(sequence);
@@ -181,12 +187,7 @@ export class Engine {
    * next step. Now, when there is no step to wait for or its time is not yet known.
    */
   get decideByMs(): number {
-    const plan = this.#inFlight;
-    const { costs } = this.scheduler;
-    if (!plan || costs.numSamples < MIN_SAMPLES) return 0;
-    const ms = costs.predictMs(plan.numDecodes, plan.numPrefill, plan.numContext);
-    const leadMs = LEAD_MS + Math.max(LEAD_SHARE, 2 * costs.deviation) * ms;
-    return Math.max(plan.submittedMs, this.#lastDoneMs) + ms - leadMs;
+    return this.#timing.decideByMs(this.#inFlight, this.scheduler.costs);
   }
 
   /** Throws unless the KV blocks' books are right. For tests, between turns. */
@@ -203,11 +204,11 @@ export class Engine {
       return undefined;
     }
     const decidedMs = this.#clock.nowMs();
-    const step = this.#packer.pack(plan, this.scheduler.blocks);
-    this.stats.packMs += this.#clock.nowMs() - decidedMs;
     // Who starts is told before the step: should it take this thread with it, the replica knows whom to suspect.
     this.#flush();
     try {
+      const step = this.#pack(plan);
+      this.stats.packMs += this.#clock.nowMs() - decidedMs;
       plan.ticket = this.#backend.submit(step);
     } catch (error) {
       this.#fail(error, plan, this.#inFlight);
@@ -217,6 +218,15 @@ export class Engine {
     plan.step = ++this.scheduler.submitted;
     this.#notePrompts(plan);
     return plan;
+  }
+
+  #pack(plan: StepPlan): Int32Array {
+    try {
+      return this.#packer.pack(plan, this.scheduler.blocks);
+    } catch (cause) {
+      // The device has seen nothing: a failed step like any other, and whoever makes steps fail is found alone.
+      throw new BackendError(STATUS.memory, `packing a step failed: ${cause}`);
+    }
   }
 
   #finishStep(plan: StepPlan, next: StepPlan | undefined): void {
@@ -231,19 +241,19 @@ export class Engine {
     this.scheduler.done = plan.step;
     this.scheduler.slots.settle(plan.step);
     this.#observe(plan, doneMs);
-    commitStep(this.scheduler, plan, this.#result, this.#writer, this.#counts, this.#finish);
+    commitStep(this.scheduler, plan, this.#result, this.#writer, this.#counts, this.#finish, this.#failed);
     endTrials(this.scheduler);
     this.#spare.push(plan);
     // Nothing left: what follows is no gap but rest.
-    this.#lastDoneMs = this.#sequences.size > 0 ? doneMs : 0;
+    this.#timing.lastDoneMs = this.#sequences.size > 0 ? doneMs : 0;
     const committedMs = this.#clock.nowMs();
     this.stats.commitMs += committedMs - doneMs;
     this.stats.scheduleMs += committedMs - doneMs;
   }
 
   #observe(plan: StepPlan, doneMs: number): void {
-    this.#measureGap(doneMs);
-    const ms = doneMs - Math.max(plan.submittedMs, this.#lastDoneMs);
+    this.stats.gapMs += this.#timing.idleMs(doneMs, this.#backend.stepMs());
+    const ms = doneMs - Math.max(plan.submittedMs, this.#timing.lastDoneMs);
     this.scheduler.costs.observe(plan.numDecodes, plan.numPrefill, plan.numContext, ms);
     this.#throughput.observe(plan.numTokens, ms);
     this.stats.steps++;
@@ -251,27 +261,12 @@ export class Engine {
     this.stats.computedTokens += plan.numTokens;
   }
 
-  /**
-   * While there is work the device is idle whenever it computes no step: also between a step's end and the submission of
-   * a next one that was decided too late, which this thread sees only when it waits.
-   */
-  #measureGap(doneMs: number): void {
-    const deviceMs = this.#backend.stepMs();
-    // After a rest, or a fault, time counts from this step's end.
-    if (this.#lastDoneMs > 0) this.#idleMs += doneMs - this.#lastDoneMs - (deviceMs - this.#deviceMs);
-    else this.#idleMs = 0;
-    this.#deviceMs = deviceMs;
-    if (this.#idleMs <= 0) return;
-    this.stats.gapMs += this.#idleMs;
-    this.#idleMs = 0;
-  }
-
   /** A failed step: everything in flight is computed again. A sticky error is rethrown: this process cannot go on. */
   #fail(error: unknown, failed: StepPlan, other: StepPlan | undefined): void {
     if (!(error instanceof BackendError) || error.sticky) throw error;
     this.#backend.reset();
     this.#inFlight = undefined;
-    this.#lastDoneMs = 0;
+    this.#timing.lastDoneMs = 0;
     this.stats.faults++;
     const lost = other ? [other] : [];
     const givenUp = recover(this.scheduler, failed, lost);
@@ -293,8 +288,9 @@ export class Engine {
   /** A stream that was moved here with nothing left to do. */
   #endIfComplete(sequence: Sequence): void {
     const { numOutput, numTokens, tokens, maxTokens } = sequence;
+    const { minTokens, stopIds } = sequence.group.sampling;
     const last = numOutput > 0 ? tokens[numTokens - 1]! : -1;
-    const stopped = last >= 0 && sequence.group.sampling.stopIds.includes(last);
+    const stopped = numOutput > minTokens && stopIds.includes(last);
     if (!stopped && numOutput < maxTokens) return;
     this.#writer.tokens(sequence, numTokens, stopped ? FINISH.stop : FINISH.length, this.#result, 0);
     this.#end(sequence);
@@ -355,14 +351,31 @@ export class Engine {
     this.#flush();
   }
 
-  #setSlot(sequence: Sequence): void {
+  /** False where the backend refuses these parameters: that ends the sequence, and no other. */
+  #setSlot(sequence: Sequence): boolean {
     const { sampling } = sequence.group;
-    this.#backend.setSlot(sequence.slot, {
-      ...sampling,
-      seed: sequence.seed,
-      promptTokens: sequence.group.prompt,
-      outputTokens: sequence.tokens.subarray(sequence.numPrompt, sequence.numTokens),
-    });
+    try {
+      this.#backend.setSlot(sequence.slot, {
+        ...sampling,
+        seed: sequence.seed,
+        promptTokens: sequence.group.prompt,
+        outputTokens: sequence.tokens.subarray(sequence.numPrompt, sequence.numTokens),
+      });
+      return true;
+    } catch (error) {
+      const refusal = refusalOf(sequence.id, error);
+      if (refusal === undefined) throw error;
+      this.#giveUp(sequence.id, refusal);
+      return false;
+    }
+  }
+
+  /** Ends one sequence for a reason of its own. */
+  #giveUp(id: number, refusal: RequestRefused): void {
+    this.onRefused(refusal);
+    this.#writer.failed(id, FAIL.refused, 0);
+    const sequence = this.#sequences.get(id);
+    if (sequence) this.#end(sequence);
   }
 
   #flush(): void {

@@ -52,7 +52,14 @@ export interface ProfileRequest {
   readonly enable: boolean;
 }
 
-export type FromEngine = Int32Array | EngineReady | EngineNotice | EngineFatal | ProfileReply | EngineClosed;
+export type FromEngine =
+  | Int32Array
+  | EngineReady
+  | EngineNotice
+  | EngineFatal
+  | ProfileReply
+  | RequestRefused
+  | EngineClosed;
 
 export interface EngineReady {
   readonly type: "ready";
@@ -70,6 +77,20 @@ export interface EngineNotice {
   readonly type: "notice";
   readonly message: string;
 }
+
+/** Why one choice cannot go on; posted before the FAILED record that ends it. */
+export interface RequestRefused {
+  readonly type: "refused";
+  /** Of the choice. */
+  readonly id: number;
+  readonly reason: RefusalReason;
+  /** The parameter at fault, as the backend calls it; "" where none is. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** invalid: a parameter that the backend does not take. memory: no room for its state now. internal: a fault of the engine. */
+export type RefusalReason = "invalid" | "memory" | "internal";
 
 export interface EngineFatal {
   readonly type: "fatal";

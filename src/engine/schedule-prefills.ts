@@ -35,7 +35,7 @@ export function schedulePrefills(scheduler: Scheduler, plan: StepPlan, only?: Se
         continue;
       }
       // Whoever is next and does not fit yet keeps its turn: others who are smaller may not overtake it for ever.
-      if (!scheduler.admission.admit(next, plan)) mayAdmit = false;
+      if (scheduler.admission.admit(next, plan) === "waits") mayAdmit = false;
     }
   }
 }

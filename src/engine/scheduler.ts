@@ -38,13 +38,13 @@ export class Scheduler {
   onPreempt: (sequence: Sequence) => void = () => {};
   /** Told of each sequence that gets blocks for the first time, with the prompt tokens found in the cache. */
   onStart: (sequence: Sequence, cachedTokens: number) => void = () => {};
-  /** Gives a slot its sampling state. */
-  setSlot: (sequence: Sequence) => void;
+  /** Gives a slot its sampling state. False where the backend refuses the sequence, which has then been ended. */
+  readonly setSlot: (sequence: Sequence) => boolean;
 
   constructor(
     info: BackendInfo,
     options: EngineOptions,
-    setSlot: (sequence: Sequence) => void,
+    setSlot: (sequence: Sequence) => boolean,
     drafter: Drafter | undefined,
   ) {
     this.info = info;
@@ -105,7 +105,7 @@ export class Scheduler {
   /** One suspect alone in a step, so that a failure is its own. False when it cannot run yet. */
   #scheduleTrial(plan: StepPlan): boolean {
     const suspect = this.trials[0]!;
-    if (suspect.state === "waiting" && !this.admission.admit(suspect, plan)) return false;
+    if (suspect.state === "waiting" && this.admission.admit(suspect, plan) !== "admitted") return false;
     if (suspect.state !== "running") return false;
     if (suspect.prefilling) schedulePrefills(this, plan, suspect);
     else scheduleDecodes(this, plan, suspect);

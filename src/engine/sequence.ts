@@ -1,4 +1,5 @@
 import type { SlotParams } from "../backend/backend.ts";
+import { choiceSeed } from "../core/sampling-params.ts";
 import type { ChainTail } from "./prefix-cache.ts";
 import type { TenantAccount } from "./tenant-accounts.ts";
 
@@ -46,7 +47,7 @@ export class Sequence {
   /** Which of the request's choices. */
   readonly index: number;
   /** Seed of this choice. */
-  readonly seed: number;
+  readonly seed: number | bigint;
   readonly numPrompt: number;
   readonly maxTokens: number;
   tokens: Int32Array;
@@ -100,7 +101,7 @@ export class Sequence {
     this.id = id;
     this.group = group;
     this.index = index;
-    this.seed = group.sampling.seed + index;
+    this.seed = choiceSeed(group.sampling.seed, index);
     this.numPrompt = group.prompt.length;
     this.maxTokens = group.sampling.maxTokens;
     // The first choice to be made scores the prompt for all.

@@ -23,6 +23,11 @@ export class SlotPool {
     return slot;
   }
 
+  /** A slot that was taken and not used. */
+  putBack(slot: number): void {
+    this.#free.push(slot);
+  }
+
   /** `step`: number of the last step submitted. */
   giveBack(slot: number, step: number): void {
     this.#resting.push({ slot, step });

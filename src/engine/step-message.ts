@@ -21,6 +21,8 @@ export const FAIL = {
   internal: 3,
   /** Prompt and one more token are longer than any context. */
   tooLong: 4,
+  /** The backend refused it alone, or the engine failed over it alone; a RequestRefused says why. */
+  refused: 5,
 } as const;
 
 /** Statistics in the header, float64 each. Counters count since the engine started. */

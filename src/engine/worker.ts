@@ -24,6 +24,7 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
     for (const message of opened.notices) post({ type: "notice", message });
     const engine = new Engine(backend, options, systemClock, post);
     if (config.kind === "attach") engine.scheduler.blocks.memory.takeAll();
+    engine.onRefused = post;
     post({
       type: "ready",
       info: backend.info,

@@ -1,5 +1,6 @@
 import { ServeError } from "../core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
+import type { SamplingParams } from "../core/sampling-params.ts";
 import type { ServerMetrics } from "../metrics/server-metrics.ts";
 import type { Replica, ReplicaStats } from "../replica/replica.ts";
 import type { TextService } from "../text/text-service.ts";
@@ -17,9 +18,7 @@ export interface ServedModel {
   readonly vocabSize: number;
   readonly text: TextService;
   /** Sampling defaults of the checkpoint (generation_config), used where a request names none. */
-  readonly generationDefaults: Readonly<
-    Partial<Record<"temperature" | "topP" | "topK" | "minP" | "repetitionPenalty", number>>
-  >;
+  readonly generationDefaults: Readonly<Partial<SamplingParams>>;
 }
 
 /** Between the APIs and the replicas: admits a request and routes it. A pass-through to one replica a model for now. */

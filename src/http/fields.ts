@@ -72,6 +72,13 @@ export class Fields {
     throw wrongType(this.param(name), "an integer", value);
   }
 
+  /** A bigint where a double would round it; read-json.ts restores those that it knows to be needed. */
+  integer64(name: string): number | bigint | undefined {
+    const value = this.raw(name);
+    if (typeof value === "bigint") return value;
+    return this.integer(name);
+  }
+
   boolean(name: string): boolean | undefined {
     const value = this.raw(name);
     if (value === undefined || typeof value === "boolean") return value;

@@ -1,6 +1,7 @@
 import { LIMITS } from "../config/limits.ts";
 import { ServeError } from "../core/errors.ts";
 import type { GenerateRequest } from "../core/generate.ts";
+import { problemOf, SAMPLING_FIELDS, samplingField } from "../core/sampling-fields.ts";
 import { DEFAULT_SAMPLING, type SamplingParams } from "../core/sampling-params.ts";
 import type { ServedModel } from "../gateway/gateway.ts";
 import { promptTooLong } from "./prompt-too-long.ts";
@@ -19,39 +20,12 @@ export interface RequestDraft {
   maxWaitingBytes?: number;
   /** Output of another server to continue; only the RPC API has it. */
   resume?: { outputTokenIds: Int32Array };
-  /** What an API calls a field, for errors, where it is not the name in PARAM. */
+  /** What an API calls a field, for errors, where it is not its name in SAMPLING_FIELDS. */
   params?: Readonly<Record<string, string>>;
 }
 
-/** Parameter names as both APIs spell them, for errors. */
-const PARAM: Record<string, string> = {
-  maxTokens: "max_tokens",
-  minTokens: "min_tokens",
-  topP: "top_p",
-  topK: "top_k",
-  minP: "min_p",
-  presencePenalty: "presence_penalty",
-  frequencyPenalty: "frequency_penalty",
-  repetitionPenalty: "repetition_penalty",
-  logprobs: "top_logprobs",
-  promptLogprobs: "prompt_logprobs",
-};
-
-/** Inclusive ranges; OpenAI's where it has one, else vLLM's. */
-const RANGES: ReadonlyArray<readonly [keyof SamplingParams, number, number, "integer" | "number"]> = [
-  ["maxTokens", 1, 2 ** 31 - 1, "integer"],
-  ["minTokens", 0, 2 ** 31 - 1, "integer"],
-  ["temperature", 0, 2, "number"],
-  ["topP", Number.MIN_VALUE, 1, "number"],
-  ["topK", 0, 2 ** 31 - 1, "integer"],
-  ["minP", 0, 1, "number"],
-  ["seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, "integer"],
-  ["presencePenalty", -2, 2, "number"],
-  ["frequencyPenalty", -2, 2, "number"],
-  ["repetitionPenalty", 0.01, 100, "number"],
-  ["logprobs", 0, LIMITS.maxTopLogprobs, "integer"],
-  ["promptLogprobs", 0, LIMITS.maxTopLogprobs, "integer"],
-];
+/** The name of a field in both APIs. */
+const BY_NAME = new Map<string, string>(SAMPLING_FIELDS.map(({ field, name }) => [field, name]));
 
 function invalid(param: string, message: string, reason = "invalid_value"): ServeError {
   return new ServeError("invalid_argument", message, { param, reason });
@@ -72,7 +46,6 @@ function checkLists(sampling: SamplingParams, vocabSize: number): void {
     throw invalid("stop", `At most ${LIMITS.maxStopStrings} stop strings are allowed.`);
   }
   for (const stop of sampling.stop) {
-    if (stop.length === 0) throw invalid("stop", "A stop string must not be empty.");
     if (stop.length > LIMITS.maxStopStringChars) {
       throw invalid("stop", `A stop string may have at most ${LIMITS.maxStopStringChars} characters.`);
     }
@@ -90,9 +63,8 @@ function checkLists(sampling: SamplingParams, vocabSize: number): void {
     "logit_bias",
   );
   for (const [id, bias] of sampling.logitBias) {
-    if (!(bias >= -100 && bias <= 100)) {
-      throw invalid("logit_bias", `The bias of token ${id} must be between -100 and 100.`);
-    }
+    const problem = problemOf(samplingField("logitBias"), bias);
+    if (problem !== undefined) throw invalid("logit_bias", `The bias of token ${id} ${problem}.`);
   }
 }
 
@@ -111,19 +83,8 @@ function checkResume(draft: RequestDraft, sampling: SamplingParams, vocabSize: n
   }
 }
 
-/**
- * Checks every range, fills in defaults and clips max_tokens to what the context leaves.
- * Throws ServeError invalid_argument that names the parameter; `context_length_exceeded` for a prompt without room.
- */
-export function prepareRequest(draft: RequestDraft, model: ServedModel): GenerateRequest {
-  const paramOf = (field: string) => draft.params?.[field] ?? PARAM[field] ?? field;
-  const room = model.maxModelLen - draft.promptTokenIds.length;
-  if (draft.promptTokenIds.length === 0) throw invalid(paramOf("prompt"), "The prompt must have at least one token.");
-  if (room < 1) {
-    throw promptTooLong(paramOf("prompt"), draft.promptTokenIds.length, model.maxModelLen);
-  }
-  checkTokenIds(draft.promptTokenIds, model.vocabSize, paramOf("prompt"));
-
+/** What the request names over the checkpoint's defaults over ours; written as other servers take it too. */
+function resolveSampling(draft: RequestDraft, model: ServedModel, room: number): SamplingParams {
   const named = Object.fromEntries(Object.entries(draft.sampling).filter(([, value]) => value !== undefined));
   const sampling: SamplingParams = {
     ...DEFAULT_SAMPLING,
@@ -133,23 +94,47 @@ export function prepareRequest(draft: RequestDraft, model: ServedModel): Generat
     ...model.generationDefaults,
     ...named,
   };
-  for (const [field, low, high, kind] of RANGES) {
-    const value = sampling[field] as number | undefined;
-    if (value === undefined) continue;
-    const param = paramOf(field);
-    if (kind === "integer" && !Number.isInteger(value)) throw invalid(param, `'${param}' must be an integer.`);
-    if (!(value >= low && value <= high)) {
-      throw invalid(
-        param,
-        `'${param}' must be between ${low === Number.MIN_VALUE ? "0 (exclusive)" : low} and ${high}.`,
-      );
-    }
+  // llama.cpp and older vLLM clients write "as many as there is room for" as -1.
+  if (sampling.maxTokens === -1) sampling.maxTokens = room;
+  // OpenAI and llama.cpp take 0 for the most likely token alone, which is what a greedy request takes anyway.
+  if (Math.fround(sampling.temperature) === 0 && Math.fround(sampling.topP) === 0) sampling.topP = 1;
+  // llama.cpp passes over empty stop strings; clients send one where a form was left empty.
+  if (sampling.stop.includes("")) sampling.stop = sampling.stop.filter((stop) => stop !== "");
+  return sampling;
+}
+
+/** A number as the kernels see it, since a double may round to one that they refuse. */
+function checkNumbers(sampling: SamplingParams, paramOf: (field: keyof SamplingParams) => string): void {
+  for (const spec of SAMPLING_FIELDS) {
+    const value = sampling[spec.field];
+    if (typeof value !== "number" && typeof value !== "bigint") continue;
+    const problem = problemOf(spec, value);
+    if (problem !== undefined) throw invalid(paramOf(spec.field), `'${paramOf(spec.field)}' ${problem}.`);
   }
+}
+
+/**
+ * Checks every range, fills in defaults and clips max_tokens to what the context leaves.
+ * Throws ServeError invalid_argument that names the parameter; `context_length_exceeded` for a prompt without room.
+ */
+export function prepareRequest(draft: RequestDraft, model: ServedModel): GenerateRequest {
+  const paramOf = (field: string) => draft.params?.[field] ?? BY_NAME.get(field) ?? field;
+  const room = model.maxModelLen - draft.promptTokenIds.length;
+  if (draft.promptTokenIds.length === 0) throw invalid(paramOf("prompt"), "The prompt must have at least one token.");
+  if (room < 1) {
+    throw promptTooLong(paramOf("prompt"), draft.promptTokenIds.length, model.maxModelLen);
+  }
+  checkTokenIds(draft.promptTokenIds, model.vocabSize, paramOf("prompt"));
+
+  const sampling = resolveSampling(draft, model, room);
+  checkNumbers(sampling, paramOf);
   checkLists(sampling, model.vocabSize);
-  sampling.maxTokens = Math.min(sampling.maxTokens, room);
-  if (sampling.minTokens > sampling.maxTokens) {
-    throw invalid("min_tokens", "'min_tokens' must not be greater than 'max_tokens'.");
+  // Only the client's own max_tokens can contradict its min_tokens: what the context leaves is not its choice.
+  const ownMaxTokens = draft.sampling.maxTokens === -1 ? undefined : draft.sampling.maxTokens;
+  if (ownMaxTokens !== undefined && sampling.minTokens > ownMaxTokens) {
+    throw invalid("min_tokens", `'min_tokens' must not be greater than '${paramOf("maxTokens")}'.`);
   }
+  sampling.maxTokens = Math.min(sampling.maxTokens, room);
   const n = draft.n ?? 1;
   if (!Number.isInteger(n) || n < 1 || n > LIMITS.maxChoices) {
     throw invalid("n", `'n' must be an integer between 1 and ${LIMITS.maxChoices}.`);

@@ -1,5 +1,6 @@
 import { ServeError } from "../core/errors.ts";
 import { bodyTooLarge, declaredLength, maxRequestBytes } from "./body-limit.ts";
+import { exactInteger } from "./exact-integer.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { JsonScanner, restJsonBounds } from "./json-bounds.ts";
 
@@ -40,7 +41,12 @@ function parseObject(text: string): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new ServeError("invalid_argument", "The request body must be a JSON object.", { reason: "invalid_json" });
   }
-  return value as Record<string, unknown>;
+  const object = value as Record<string, unknown>;
+  // The one field that takes 64 bits.
+  if (Number.isInteger(object.seed) && !Number.isSafeInteger(object.seed)) {
+    object.seed = exactInteger(text, "seed", object.seed as number);
+  }
+  return object;
 }
 
 async function readText(

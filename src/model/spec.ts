@@ -1,3 +1,5 @@
+import type { SamplingDefaults } from "./sampling-defaults.ts";
+
 /**
  * An architecture as data: what the native forward pass tests are these numbers and flags, never a model's name.
  * Field meanings are those of sl_model_desc in kernels/include/scalellm.h.
@@ -154,10 +156,10 @@ export interface OpenedModel {
   readonly name: string;
   readonly plan: LoadPlan;
   readonly text: TextSource;
-  /** Sampling defaults from generation_config.json (temperature, top_p, top_k, repetition_penalty), where given. */
-  readonly generationDefaults: Readonly<
-    Partial<Record<"temperature" | "topP" | "topK" | "minP" | "repetitionPenalty", number>>
-  >;
+  /** From generation_config.json or general.sampling.*, where given. */
+  readonly generationDefaults: Readonly<SamplingDefaults>;
+  /** What the checkpoint says and is not followed, for people. */
+  readonly warnings: readonly string[];
   /** Bytes of weights in the files. */
   readonly fileBytes: number;
   /** For people: "Q4_1", "BF16", "F8_E4M3". */

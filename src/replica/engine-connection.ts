@@ -2,13 +2,22 @@ import { workerUrl } from "../core/worker-url.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import { MailboxListener, MailboxSender } from "../engine/mailbox.ts";
-import type { EngineReady, FromEngine, InitEngine, ProfileReply, ToEngine } from "../engine/messages.ts";
+import type {
+  EngineReady,
+  FromEngine,
+  InitEngine,
+  ProfileReply,
+  RequestRefused,
+  ToEngine,
+} from "../engine/messages.ts";
 
 export interface EngineConnectionHandlers {
   onReady(ready: EngineReady): void;
   onStep(message: Int32Array): void;
   onNotice(message: string): void;
   onProfile(reply: ProfileReply): void;
+  /** The engine gives one choice up for a reason of its own. */
+  onRefused(refusal: RequestRefused): void;
   /** The Worker is gone or cannot go on; called once, and nothing after it. */
   onDeath(death: EngineDeath): void;
 }
@@ -56,6 +65,15 @@ export class EngineConnection {
 
   #receive(message: FromEngine): void {
     if (this.#dead) return;
+    try {
+      this.#handle(message);
+    } catch (error) {
+      // A message that cannot be taken leaves this side not knowing what the engine does: begin again with a new one.
+      this.#die({ message: `A message of the engine could not be taken: ${error}`, sticky: false });
+    }
+  }
+
+  #handle(message: FromEngine): void {
     if (message instanceof Int32Array) {
       this.#handlers.onStep(message);
       return;
@@ -69,6 +87,9 @@ export class EngineConnection {
         break;
       case "profile":
         this.#handlers.onProfile(message);
+        break;
+      case "refused":
+        this.#handlers.onRefused(message);
         break;
       case "fatal":
         this.#die(message);

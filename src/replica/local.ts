@@ -183,7 +183,12 @@ export class LocalReplica implements Replica {
     // While a new Worker starts, requests wait here; so do those whose readers are behind.
     if (this.#state !== "ready" || live.held) return;
     live.submitted = true;
-    this.#connection.send(addRequest(live.request, live.sampling, live.remaining(), this.#options.clock.nowMs()));
+    try {
+      this.#connection.send(addRequest(live.request, live.sampling, live.remaining(), this.#options.clock.nowMs()));
+    } catch (cause) {
+      // There is no memory for a copy of it, for one.
+      this.#fail(live, new ServeError("internal", "The request could not be handed to the engine.", { cause }));
+    }
   }
 
   #stepHandlers(): StepHandlers {
@@ -198,7 +203,14 @@ export class LocalReplica implements Replica {
         const found = this.#choices.get(id);
         if (!found) return;
         const { request, choice } = found;
-        const stopped = request.onTokens(choice, tokenIds, logprobs, finish, this.#nowMs);
+        let stopped: boolean;
+        try {
+          stopped = request.onTokens(choice, tokenIds, logprobs, finish, this.#nowMs);
+        } catch (cause) {
+          // The other records of the message are not its fault.
+          this.#fail(request, new ServeError("internal", "The server failed over this request's text.", { cause }));
+          return;
+        }
         if (stopped) this.#connection.send({ type: "abort", id });
         if (choice.ended) this.#choices.delete(id);
         if (request.isOver) this.#over(request);
@@ -223,6 +235,10 @@ export class LocalReplica implements Replica {
         readStep(message, this.#handlers);
       },
       onNotice: (message) => this.#options.onNotice?.(message),
+      onRefused: (refusal) => {
+        const found = this.#choices.get(refusal.id);
+        if (found) this.#fail(found.request, failure.ofRefusal(refusal));
+      },
       onProfile: (reply) => this.#profiles.shift()!.resolve(reply.profile),
       onDeath: (death) => this.#onDeath(death),
     });

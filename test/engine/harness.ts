@@ -2,6 +2,7 @@ import type { Ticket } from "../../src/backend/backend.ts";
 import { FakeBackend, type FakeBackendConfig } from "../../src/backend/fake-backend.ts";
 import { referenceOutput } from "../../src/backend/fake-model.ts";
 import { openStep, type StepSections } from "../../src/backend/step-layout.ts";
+import { choiceSeed } from "../../src/core/sampling-params.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { DEFAULT_ENGINE_OPTIONS, type EngineOptions } from "../../src/engine/engine-options.ts";
 import type { AddRequest } from "../../src/engine/messages.ts";
@@ -104,7 +105,7 @@ export class Harness {
     const all = { ...SAMPLING, ...sampling };
     const params = {
       ...all,
-      seed: all.seed + index,
+      seed: choiceSeed(all.seed, index),
       promptTokens: Int32Array.from(prompt),
       outputTokens: new Int32Array(0),
     };

@@ -210,7 +210,12 @@ export function rpcCases(
       [{ model: MODEL }, Code.InvalidArgument, "prompt"],
       [{ ...hi, sampling: { topP: 2 } }, Code.InvalidArgument, "sampling.top_p"],
       [{ ...hi, sampling: { logprobs: 21 } }, Code.InvalidArgument, "sampling.logprobs"],
-      [{ ...hi, sampling: { seed: 2n ** 60n } }, Code.InvalidArgument, "sampling.seed"],
+      [{ ...hi, sampling: { topP: 1e-46 } }, Code.InvalidArgument, "sampling.top_p"],
+      [{ ...hi, sampling: { temperature: 1e39 } }, Code.InvalidArgument, "sampling.temperature"],
+      [{ ...hi, sampling: { repetitionPenalty: 1e-46 } }, Code.InvalidArgument, "sampling.repetition_penalty"],
+      [{ ...hi, sampling: { logitBias: { 5: Number.NaN } } }, Code.InvalidArgument, "sampling.logit_bias"],
+      [{ ...hi, sampling: { maxTokens: -2 } }, Code.InvalidArgument, "sampling.max_tokens"],
+      [{ ...hi, sampling: { minTokens: 3, maxTokens: 2 } }, Code.InvalidArgument, "sampling.min_tokens"],
       [{ ...hi, sampling: { temperature: Number.NaN } }, Code.InvalidArgument, "sampling.temperature"],
       [{ ...hi, n: 0 }, Code.InvalidArgument, "n"],
       [{ ...hi, prompt: { case: "tokenIds", value: { ids: [256] } } }, Code.InvalidArgument, "prompt"],
@@ -234,6 +239,17 @@ export function rpcCases(
     const tokens = await failure(() => rpc.detokenize({ model: MODEL, tokenIds: [-1] }));
     expect([tokens.code, detail(tokens)?.param]).toEqual([Code.InvalidArgument, "token_ids"]);
     expect(replica.requests).toHaveLength(0);
+  });
+
+  test(`${protocol}: seeds of 64 bits are exact, and values are taken as other servers take them`, async () => {
+    const rpc = client();
+    for (const seed of [-5n, 2n ** 53n + 1n, 2n ** 63n - 1n, -(2n ** 63n)]) {
+      await rpc.complete({ ...hi, sampling: { seed, maxTokens: 1 } });
+      expect(BigInt(replica.requests.at(-1)!.sampling.seed)).toBe(seed);
+    }
+    await rpc.complete({ ...hi, sampling: { maxTokens: -1, stop: [""], topP: 0, temperature: 0, minTokens: 1000 } });
+    const { sampling, promptTokenIds } = replica.requests.at(-1)!;
+    expect(sampling).toMatchObject({ stop: [], topP: 1, maxTokens: MAX_MODEL_LEN - promptTokenIds.length });
   });
 
   test(`${protocol}: a resumed output needs one choice, a seed and tokens left`, async () => {

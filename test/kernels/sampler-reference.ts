@@ -17,7 +17,7 @@ export function philox(counter: readonly bigint[], key: readonly bigint[]): bigi
   return [c0, c1, c2, c3];
 }
 
-export function uniform(seed: number, position: number): number {
+export function uniform(seed: number | bigint, position: number): number {
   const [s, p] = [BigInt.asUintN(64, BigInt(seed)), BigInt(position)];
   const [high, low] = philox([p & MASK32, p >> 32n, 0n, 0n], [s & MASK32, s >> 32n]);
   return Number(((high! << 32n) | low!) >> 11n) * 2 ** -53;

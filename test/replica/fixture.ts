@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import type { FakeBackendConfig } from "../../src/backend/fake-backend.ts";
 import { referenceOutput } from "../../src/backend/fake-model.ts";
+import { locateLibrary } from "../../src/backend/library.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { GenerateEvent, GenerateRequest } from "../../src/core/generate.ts";
-import { DEFAULT_SAMPLING, type SamplingParams } from "../../src/core/sampling-params.ts";
+import { choiceSeed, DEFAULT_SAMPLING, type SamplingParams } from "../../src/core/sampling-params.ts";
 import { DEFAULT_ENGINE_OPTIONS, type EngineOptions } from "../../src/engine/engine-options.ts";
+import { openModel } from "../../src/model/open-model.ts";
 import { LocalReplica, type LocalReplicaOptions } from "../../src/replica/local.ts";
 import { engineSampling } from "../../src/replica/to-engine.ts";
 import type { Tokenizer } from "../../src/text/tokenizer.ts";
@@ -60,6 +63,33 @@ export function startReplica({ fake, engine, replica }: StartOptions = {}): Prom
   });
 }
 
+/** A replica over a real checkpoint, tiny, in a Worker. */
+export async function startNative(onNotice: (message: string) => void = () => {}): Promise<LocalReplica> {
+  const model = openModel(join(import.meta.dir, "../fixtures/goldens/tiny-llama"));
+  const tokenizer: Tokenizer = { ...wordTokenizer, eosTokenIds: [], tokenText: () => "x", isSpecial: () => false };
+  return LocalReplica.start({
+    name: "tiny-llama",
+    backend: {
+      kind: "load",
+      load: {
+        plan: model.plan,
+        libraryPath: await locateLibrary(),
+        weightFormat: "auto",
+        isa: "auto",
+        numThreads: 2,
+        kvDtype: "auto",
+        blockSize: 16,
+        kvCacheMemoryBytes: 0,
+        maxModelLen: 256,
+      },
+    },
+    engine: DEFAULT_ENGINE_OPTIONS,
+    tokenizer,
+    clock: systemClock,
+    onNotice,
+  });
+}
+
 let numRequests = 0;
 
 export function makeRequest(
@@ -89,7 +119,7 @@ export function expectedOutput(request: GenerateRequest, index = 0, fake: Partia
     { ...FAKE, ...fake },
     {
       ...sampling,
-      seed: sampling.seed + index,
+      seed: choiceSeed(sampling.seed, index),
       promptTokens: request.promptTokenIds,
       outputTokens: new Int32Array(0),
     },
@@ -135,4 +165,20 @@ export function failureOf(promise: Promise<unknown>): Promise<unknown> {
     },
     (error: unknown) => error,
   );
+}
+
+/** Every Worker made from now on, until disposed: a test can end one as a fault would. */
+export function spyOnWorkers(): Disposable & { last(): Worker } {
+  const Original = globalThis.Worker;
+  const made: Worker[] = [];
+  globalThis.Worker = class extends Original {
+    constructor(...args: ConstructorParameters<typeof Original>) {
+      super(...args);
+      made.push(this);
+    }
+  };
+  return {
+    last: () => made.at(-1)!,
+    [Symbol.dispose]: () => void (globalThis.Worker = Original),
+  };
 }

@@ -1,5 +1,6 @@
 import type { FakeBackendConfig } from "../../src/backend/fake-backend.ts";
 import { referenceOutput } from "../../src/backend/fake-model.ts";
+import { choiceSeed } from "../../src/core/sampling-params.ts";
 import type { EngineOptions } from "../../src/engine/engine-options.ts";
 import type { EngineSampling } from "../../src/engine/sequence.ts";
 import { Random } from "./random.ts";
@@ -154,7 +155,12 @@ function drawTokens(random: Random, backend: FakeBackendConfig, length: number):
 }
 
 function expectedOutput(backend: FakeBackendConfig, prompt: Int32Array, sampling: EngineSampling, index: number) {
-  const params = { ...sampling, seed: sampling.seed + index, promptTokens: prompt, outputTokens: new Int32Array(0) };
+  const params = {
+    ...sampling,
+    seed: choiceSeed(sampling.seed, index),
+    promptTokens: prompt,
+    outputTokens: new Int32Array(0),
+  };
   return referenceOutput(backend, params, sampling.maxTokens);
 }
 

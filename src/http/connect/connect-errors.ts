@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorCode, ServeError, toServeError } from "../../core/errors.ts";
+import { SAMPLING_FIELDS } from "../../core/sampling-fields.ts";
 import { ErrorDetailSchema } from "../../gen/scalellm/v1/inference_pb.ts";
 
 const CODES: Record<ErrorCode, Code> = {
@@ -17,15 +18,13 @@ const CODES: Record<ErrorCode, Code> = {
   internal: Code.Internal,
 };
 
-/** Names the range checks report that are spelled differently in the RPC messages. */
-const RENAMED: Record<string, string> = { top_logprobs: "sampling.logprobs" };
-const SAMPLING_PARAM =
-  /^(max_tokens|min_tokens|temperature|top_p|top_k|min_p|seed|presence_penalty|frequency_penalty|repetition_penalty|logit_bias|stop|stop_token_ids|prompt_logprobs)$/;
+/** Names as SAMPLING_FIELDS has them, which lie in a message of their own here. */
+const SAMPLING_PARAMS: ReadonlySet<string> = new Set(SAMPLING_FIELDS.map(({ name }) => name));
 
 function fieldPath(param: string): string {
   if (param.startsWith("messages")) return `chat.${param}`;
   if (param === "chat_template_kwargs") return "chat.template_variables";
-  return RENAMED[param] ?? (SAMPLING_PARAM.test(param) ? `sampling.${param}` : param);
+  return SAMPLING_PARAMS.has(param) ? `sampling.${param}` : param;
 }
 
 /** A code's name on the wire and in logs, as in "not_found". */

@@ -1,5 +1,6 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { GenerateRequest } from "../../core/generate.ts";
+import { SAMPLING_FIELDS } from "../../core/sampling-fields.ts";
 import type { SamplingParams } from "../../core/sampling-params.ts";
 import type {
   CompleteRequest,
@@ -15,29 +16,22 @@ import type { RpcDeps } from "./rpc-deps.ts";
 /** Only what the message names; prepareRequest checks the ranges and fills in the rest. */
 export function decodeSampling(message: SamplingMessage | undefined): Partial<SamplingParams> {
   if (message === undefined) return {};
-  const { seed, logitBias, stop, stopTokenIds } = message;
-  const named = {
-    maxTokens: message.maxTokens,
-    minTokens: message.minTokens,
-    temperature: message.temperature,
-    topP: message.topP,
-    topK: message.topK,
-    minP: message.minP,
-    // Beyond 2^53 the number is rounded, and prepareRequest refuses it.
-    seed: seed === undefined ? undefined : Number(seed),
-    presencePenalty: message.presencePenalty,
-    frequencyPenalty: message.frequencyPenalty,
-    repetitionPenalty: message.repetitionPenalty,
-    logitBias: Object.entries(logitBias).map(([id, bias]) => [Number(id), bias] as const),
-    stop,
-    stopTokenIds,
-    ignoreEos: message.ignoreEos,
-    includeStopStrInOutput: message.includeStopStrInOutput,
-    skipSpecialTokens: message.skipSpecialTokens,
-    logprobs: message.logprobs,
-    promptLogprobs: message.promptLogprobs,
-  };
-  return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined));
+  const decoded: Record<string, unknown> = {};
+  for (const { field, kind } of SAMPLING_FIELDS) {
+    const value: unknown = message[field];
+    if (value === undefined) continue;
+    if (kind === "int64") decoded[field] = narrowed(value as bigint);
+    else if (kind === "biases")
+      decoded[field] = Object.entries(value as object).map(([id, bias]) => [Number(id), bias]);
+    else decoded[field] = value;
+  }
+  return decoded;
+}
+
+/** A number where that is exact. */
+function narrowed(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
 }
 
 /** Tokenises and checks a request. Throws ServeError. */

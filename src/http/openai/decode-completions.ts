@@ -44,10 +44,12 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
     throw invalidField("n", message, "invalid_value");
   }
   const echo = fields.boolean("echo") ?? false;
-  const maxTokens = fields.integer("max_tokens") ?? DEFAULT_MAX_TOKENS;
-  const promptOnly = echo && maxTokens === 0;
   const logprobs = fields.integer("logprobs");
   const shared = decodeSampling(fields);
+  // A default gives way to what the request does name.
+  const maxTokens =
+    fields.integer("max_tokens") ?? Math.max(DEFAULT_MAX_TOKENS, Math.min(shared.minTokens ?? 0, 2 ** 31 - 1));
+  const promptOnly = echo && maxTokens === 0;
   const sampling = {
     ...shared,
     maxTokens: promptOnly ? 1 : maxTokens,

@@ -1,46 +1,49 @@
 import { LIMITS } from "../../config/limits.ts";
+import { SAMPLING_FIELDS, type SamplingKind } from "../../core/sampling-fields.ts";
 import type { SamplingParams } from "../../core/sampling-params.ts";
 import { type Fields, invalidField, wrongType } from "../fields.ts";
 
+/** Read by each endpoint in its own way. */
+const READ_ELSEWHERE: ReadonlySet<string> = new Set(["maxTokens", "logprobs"]);
+
 /** The sampling parameters that both endpoints share; only what the request names. Ranges are checked later. */
 export function decodeSampling(fields: Fields): Partial<SamplingParams> {
-  const topK = fields.integer("top_k");
-  return named({
-    minTokens: fields.integer("min_tokens"),
-    temperature: fields.number("temperature"),
-    topP: fields.number("top_p"),
-    // vLLM writes "all" as -1.
-    topK: topK === -1 ? 0 : topK,
-    minP: fields.number("min_p"),
-    seed: fields.integer("seed"),
-    presencePenalty: fields.number("presence_penalty"),
-    frequencyPenalty: fields.number("frequency_penalty"),
-    repetitionPenalty: fields.number("repetition_penalty"),
-    logitBias: decodeLogitBias(fields),
-    stop: fields.strings("stop", { most: LIMITS.maxStopStrings, what: "stop strings" }),
-    stopTokenIds: fields.integers("stop_token_ids", { most: LIMITS.maxStopTokenIds, what: "stop token ids" }),
-    ignoreEos: fields.boolean("ignore_eos"),
-    includeStopStrInOutput: fields.boolean("include_stop_str_in_output"),
-    skipSpecialTokens: fields.boolean("skip_special_tokens"),
-    promptLogprobs: fields.integer("prompt_logprobs"),
-  });
+  const decoded: Record<string, unknown> = {};
+  for (const spec of SAMPLING_FIELDS) {
+    if (READ_ELSEWHERE.has(spec.field)) continue;
+    const value = READERS[spec.kind](fields, spec.name);
+    if (value !== undefined) decoded[spec.field] = value;
+  }
+  // vLLM writes "all" as -1.
+  if (decoded.topK === -1) decoded.topK = 0;
+  return decoded;
 }
+
+const READERS: Readonly<Record<SamplingKind, (fields: Fields, name: string) => unknown>> = {
+  int32: (fields, name) => fields.integer(name),
+  float32: (fields, name) => fields.number(name),
+  int64: (fields, name) => fields.integer64(name),
+  boolean: (fields, name) => fields.boolean(name),
+  strings: (fields, name) => fields.strings(name, { most: LIMITS.maxStopStrings, what: "stop strings" }),
+  tokenIds: (fields, name) => fields.integers(name, { most: LIMITS.maxStopTokenIds, what: "stop token ids" }),
+  biases: decodeBiases,
+};
 
 /** Without the fields that are undefined. */
 export function named<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }
 
-function decodeLogitBias(fields: Fields): Array<readonly [number, number]> | undefined {
-  const biases = fields.fields("logit_bias");
+function decodeBiases(fields: Fields, field: string): Array<readonly [number, number]> | undefined {
+  const biases = fields.fields(field);
   const names = biases?.names();
-  fields.checkLength("logit_bias", names?.length ?? 0, { most: LIMITS.maxLogitBias, what: "logit biases" });
+  fields.checkLength(field, names?.length ?? 0, { most: LIMITS.maxLogitBias, what: "logit biases" });
   return names?.map((name) => {
     if (!/^\d+$/.test(name)) {
-      throw invalidField("logit_bias", `'logit_bias' maps token ids to numbers; '${name}' is no token id.`);
+      throw invalidField(field, `'${field}' maps token ids to numbers; '${name}' is no token id.`);
     }
     const bias = biases!.number(name);
-    if (bias === undefined) throw wrongType(`logit_bias.${name}`, "a number", null);
+    if (bias === undefined) throw wrongType(`${field}.${name}`, "a number", null);
     return [Number(name), bias] as const;
   });
 }

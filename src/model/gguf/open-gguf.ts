@@ -3,6 +3,7 @@ import { assembleWeights } from "../assemble-weights.ts";
 import type { FileRange } from "../embedded-file.ts";
 import { knownSampling } from "../known-sampling.ts";
 import { toModelSpec } from "../model-config.ts";
+import { readSamplingDefaults, type SamplingDefaults } from "../sampling-defaults.ts";
 import { servedName } from "../served-name.ts";
 import type { OpenedModel } from "../spec.ts";
 import { describeQuantization, weightBytes } from "../weight-totals.ts";
@@ -19,11 +20,13 @@ export function openGguf(place: string | FileRange): OpenedModel {
     const { metadata, byName, paths } = parts;
     const config = readGgufConfig(metadata, byName, readRopeDivisors(parts));
     const tensors = assembleWeights(config, parts, ggufNaming(metadata.file, config));
+    const { defaults, warnings } = samplingDefaults(metadata);
     return {
       name: servedName(metadata.string("general.name") ?? basename(metadata.file, ".gguf")),
       plan: { spec: toModelSpec(config), paths, tensors },
       text: readGgufText(metadata, config.vocabSize),
-      generationDefaults: { ...knownSampling(metadata.string("general.name")), ...samplingDefaults(metadata) },
+      generationDefaults: { ...knownSampling(metadata.string("general.name")), ...defaults },
+      warnings,
       fileBytes: weightBytes(tensors),
       quantization: describeQuantization(tensors),
     };
@@ -52,18 +55,18 @@ function readRopeDivisors(parts: GgufParts): Float32Array | undefined {
   return divisors;
 }
 
-function samplingDefaults(metadata: Metadata): OpenedModel["generationDefaults"] {
-  const found: Record<string, number> = {};
-  const take = (name: string, key: string, allowed: (value: number) => boolean) => {
-    const value = metadata.float(`general.sampling.${key}`);
-    if (value === undefined) return;
-    if (!allowed(value)) throw metadata.error(`general.sampling.${key}`, `is ${value}, which is out of range`);
-    found[name] = value;
-  };
-  take("temperature", "temp", (value) => value >= 0);
-  take("topP", "top_p", (value) => value > 0 && value <= 1);
-  take("topK", "top_k", (value) => Number.isInteger(value) && value >= 0);
-  take("minP", "min_p", (value) => value >= 0 && value <= 1);
-  take("repetitionPenalty", "penalty_repeat", (value) => value > 0);
-  return found;
+/** Keys of general.sampling.*. */
+const SAMPLING_KEYS: Readonly<Record<keyof SamplingDefaults, string>> = {
+  temperature: "temp",
+  topP: "top_p",
+  topK: "top_k",
+  minP: "min_p",
+  repetitionPenalty: "penalty_repeat",
+};
+
+function samplingDefaults(metadata: Metadata) {
+  return readSamplingDefaults(metadata.file, (field) => {
+    const name = `general.sampling.${SAMPLING_KEYS[field]}`;
+    return { name, value: metadata.raw(name) };
+  });
 }

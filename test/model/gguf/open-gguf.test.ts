@@ -285,3 +285,21 @@ test("the bundled file has defaults of its own", () => {
   const { generationDefaults } = openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf");
   expect(generationDefaults).toEqual({ temperature: 0.2, topP: 0.9, repetitionPenalty: 1.1 });
 });
+
+test("sampling defaults come from general.sampling; what no request could ask for is ignored with a warning", () => {
+  const model = open(
+    llamaWith({
+      "general.sampling.temp": { f32: 0.5 },
+      "general.sampling.top_k": { u32: 40 },
+      "general.sampling.top_p": { f32: 0 },
+      "general.sampling.min_p": { string: "x" },
+      "general.sampling.penalty_repeat": { f32: Number.NaN },
+    }),
+  );
+  expect(model.generationDefaults).toEqual({ temperature: 0.5, topK: 40 });
+  expect(model.warnings.map((warning) => /general\.sampling\.(\w+)/.exec(warning)![1])).toEqual([
+    "top_p",
+    "min_p",
+    "penalty_repeat",
+  ]);
+});

@@ -173,8 +173,16 @@ test("end tokens and sampling defaults come from generation_config.json too", ()
   const model = openModel(folder.path);
   expect(model.text.eosTokenIds).toEqual([7, 2]);
   expect(model.generationDefaults).toEqual({ temperature: 0.6, topK: 20, topP: 0.95 });
-  writeFileSync(path, JSON.stringify({ top_p: 1.5 }));
-  expect(() => openModel(folder.path)).toThrow("generation_config.json: top_p: is 1.5");
+  expect(model.warnings).toEqual([]);
+  // What no request could ask for is no reason not to serve the model, and is nobody's default.
+  const odd = { top_p: 1e-46, temperature: 3, top_k: -1, min_p: "0.1", repetition_penalty: 0 };
+  writeFileSync(path, JSON.stringify(odd));
+  const ignoring = openModel(folder.path);
+  expect(ignoring.generationDefaults).toEqual({ topK: 0 });
+  expect(ignoring.warnings).toHaveLength(4);
+  expect(ignoring.warnings[1]).toContain(
+    "generation_config.json: top_p is 1e-46, but must be between 0 (exclusive) and 1",
+  );
   writeFileSync(path, JSON.stringify({ eos_token_id: "</s>" }));
   expect(() => openModel(folder.path)).toThrow("eos_token_id");
   rmSync(path);

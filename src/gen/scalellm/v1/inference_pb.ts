@@ -307,14 +307,15 @@ export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
  */
 export type SamplingParams = Message<"scalellm.v1.SamplingParams"> & {
   /**
-   * Most output tokens, at least 1. Default: what the context leaves.
+   * Most output tokens, at least 1. Default, and -1: what the context leaves.
    *
    * @generated from field: optional int32 max_tokens = 1;
    */
   maxTokens?: number | undefined;
 
   /**
-   * The choice cannot end by itself before this many output tokens. Default 0.
+   * The choice cannot end by itself, on an end token, a stop text or a stop token id, within this many output tokens.
+   * Default 0.
    *
    * @generated from field: optional int32 min_tokens = 2;
    */
@@ -328,7 +329,7 @@ export type SamplingParams = Message<"scalellm.v1.SamplingParams"> & {
   temperature?: number | undefined;
 
   /**
-   * Nucleus, over 0 and up to 1. Default 1, off.
+   * Nucleus, over 0 and up to 1; 0 is taken where the temperature is 0. Default 1, off.
    *
    * @generated from field: optional double top_p = 4;
    */
@@ -349,7 +350,7 @@ export type SamplingParams = Message<"scalellm.v1.SamplingParams"> & {
   minP?: number | undefined;
 
   /**
-   * Equal seeds give equal texts. Magnitude below 2^53. Default: random.
+   * Equal seeds give equal texts; choice i uses seed + i, modulo 2^64. Default: random.
    *
    * @generated from field: optional int64 seed = 7;
    */
@@ -384,7 +385,7 @@ export type SamplingParams = Message<"scalellm.v1.SamplingParams"> & {
   logitBias: { [key: number]: number };
 
   /**
-   * Texts that end the choice, at most 16 of 256 characters.
+   * Texts that end the choice, at most 16 of 256 characters; empty ones are passed over.
    *
    * @generated from field: repeated string stop = 12;
    */
