@@ -1,3 +1,5 @@
+import { reflected } from "./reflected.ts";
+
 /**
  * The one error type that may reach a client. Anything else that is thrown is logged and answered as `internal`,
  * without its message.
@@ -26,6 +28,10 @@ export interface ServeErrorOptions {
   cause?: unknown;
 }
 
+/** Longest message, our own words included. Pieces that a client sent are cut where they are put in, to less. */
+export const MAX_MESSAGE_CHARS = 1024;
+
+/** Its message and param are short and well-formed, whatever a client's text in them was. */
 export class ServeError extends Error {
   readonly code: ErrorCode;
   readonly param: string | undefined;
@@ -33,10 +39,10 @@ export class ServeError extends Error {
   readonly retryAfterS: number | undefined;
 
   constructor(code: ErrorCode, message: string, options: ServeErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(reflected(message, MAX_MESSAGE_CHARS), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "ServeError";
     this.code = code;
-    this.param = options.param;
+    this.param = options.param === undefined ? undefined : reflected(options.param);
     this.reason = options.reason;
     this.retryAfterS = options.retryAfterS;
   }

@@ -1,4 +1,5 @@
 import { ServeError } from "../core/errors.ts";
+import { reflected } from "../core/reflected.ts";
 
 /** The reply to a field that is wrong. */
 export function invalidField(param: string, message: string, reason = "invalid_type"): ServeError {
@@ -16,7 +17,8 @@ function typeName(value: unknown): string {
 }
 
 export function wrongType(param: string, expected: string, value: unknown): ServeError {
-  return invalidField(param, `Invalid type for '${param}': expected ${expected}, but got ${typeName(value)}.`);
+  const name = reflected(param);
+  return invalidField(param, `Invalid type for '${name}': expected ${expected}, but got ${typeName(value)}.`);
 }
 
 /** The most items that a list may have, what they are called and why there are no more. */

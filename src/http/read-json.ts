@@ -1,10 +1,14 @@
 import { ServeError } from "../core/errors.ts";
+import { reflected } from "../core/reflected.ts";
 import { bodyTooLarge, declaredLength, maxRequestBytes } from "./body-limit.ts";
 import { exactInteger } from "./exact-integer.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { JsonScanner, restJsonBounds } from "./json-bounds.ts";
+import { wellFormed } from "./well-formed.ts";
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
+/** Text decoded from UTF-8 has lone surrogates only where they are written as escapes. */
+const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
 
 /**
  * Reads a request's body as a JSON object, whatever its content-type says (as OpenAI does). Throws ServeError:
@@ -35,13 +39,13 @@ function parseObject(text: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    const where = error instanceof SyntaxError ? `: ${error.message}` : "";
+    const where = error instanceof SyntaxError ? `: ${reflected(error.message)}` : "";
     throw new ServeError("invalid_argument", `The request body is not valid JSON${where}.`, { reason: "invalid_json" });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new ServeError("invalid_argument", "The request body must be a JSON object.", { reason: "invalid_json" });
   }
-  const object = value as Record<string, unknown>;
+  const object = (SURROGATE_ESCAPE.test(text) ? wellFormed(value) : value) as Record<string, unknown>;
   // The one field that takes 64 bits.
   if (Number.isInteger(object.seed) && !Number.isSafeInteger(object.seed)) {
     object.seed = exactInteger(text, "seed", object.seed as number);

@@ -1,4 +1,5 @@
 import type { Clock } from "../core/clock.ts";
+import { reflected } from "../core/reflected.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -49,12 +50,17 @@ function prettyLine(epochS: number, level: LogLevel, message: string, fields: Lo
   return `${line}\n`;
 }
 
-/** Errors as their stack: JSON.stringify would print {}. */
+/** Longest field of a line: a whole error message fits. What came from outside is cut where it is put in, to less. */
+const MAX_FIELD_CHARS = 1100;
+/** About 40 frames. */
+const MAX_STACK_CHARS = 4096;
+
+/** Errors as their stack (JSON.stringify would print {}), and every text well-formed and of bounded length. */
 function plain(fields: LogFields): LogFields {
   return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      value instanceof Error ? (value.stack ?? value.message) : value,
-    ]),
+    Object.entries(fields).map(([name, value]) => {
+      if (value instanceof Error) return [name, reflected(value.stack ?? value.message, MAX_STACK_CHARS)];
+      return [name, typeof value === "string" ? reflected(value, MAX_FIELD_CHARS) : value];
+    }),
   );
 }

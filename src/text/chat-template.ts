@@ -1,4 +1,5 @@
 import { Template } from "@huggingface/jinja";
+import { reflected } from "../core/reflected.ts";
 import type { ChatMessage, RenderOptions } from "./chat.ts";
 
 /** The template refused the messages (raise_exception) or cannot be read. The message is meant for the client. */
@@ -31,7 +32,7 @@ export class ChatTemplate {
     this.#tokens = tokens;
   }
 
-  /** Throws ChatTemplateError with the template's own message where it refuses the messages. */
+  /** Throws ChatTemplateError with the template's own message, which may repeat a client's text, where it refuses the messages. */
   render(messages: readonly ChatMessage[], options: RenderOptions): string {
     try {
       return this.#template.render({
@@ -44,7 +45,9 @@ export class ChatTemplate {
         add_generation_prompt: options.addGenerationPrompt,
       });
     } catch (cause) {
-      throw new ChatTemplateError(`The chat template cannot render these messages: ${(cause as Error).message}`);
+      throw new ChatTemplateError(
+        `The chat template cannot render these messages: ${reflected((cause as Error).message)}`,
+      );
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { Limits } from "../../config/limits.ts";
+import { reflected } from "../../core/reflected.ts";
 import type { ChatMessage } from "../../text/chat.ts";
 import { type Fields, fieldsOf, invalidField, wrongType } from "../fields.ts";
 
@@ -54,7 +55,7 @@ function decodePart(part: unknown, param: string): string {
   if (type === "refusal") return fields.requiredString("refusal");
   throw invalidField(
     fields.param("type"),
-    `Content of type '${type}' is not supported: this server takes text.`,
+    `Content of type '${reflected(type)}' is not supported: this server takes text.`,
     "unsupported_parameter",
   );
 }

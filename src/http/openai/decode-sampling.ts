@@ -1,4 +1,5 @@
 import { LIMITS } from "../../config/limits.ts";
+import { reflected } from "../../core/reflected.ts";
 import { SAMPLING_FIELDS, type SamplingKind } from "../../core/sampling-fields.ts";
 import type { SamplingParams } from "../../core/sampling-params.ts";
 import { type Fields, invalidField, wrongType } from "../fields.ts";
@@ -40,7 +41,7 @@ function decodeBiases(fields: Fields, field: string): Array<readonly [number, nu
   fields.checkLength(field, names?.length ?? 0, { most: LIMITS.maxLogitBias, what: "logit biases" });
   return names?.map((name) => {
     if (!/^\d+$/.test(name)) {
-      throw invalidField(field, `'${field}' maps token ids to numbers; '${name}' is no token id.`);
+      throw invalidField(field, `'${field}' maps token ids to numbers; '${reflected(name)}' is no token id.`);
     }
     const bias = biases!.number(name);
     if (bias === undefined) throw wrongType(`${field}.${name}`, "a number", null);
