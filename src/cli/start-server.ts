@@ -6,13 +6,18 @@ import { systemClock } from "../core/clock.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import { Authentication } from "../gateway/authentication.ts";
+import { isLoopback } from "../gateway/authority.ts";
+import { BrowserGuard } from "../gateway/browser-guard.ts";
+import { FailedAttempts } from "../gateway/failed-attempts.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import { createConnectHandler } from "../http/connect/create-connect-handler.ts";
+import { DescriptorBound, processDescriptors } from "../http/descriptor-bound.ts";
 import { createGrpcServer, type GrpcServer } from "../http/grpc/grpc-server.ts";
 import { Lifecycle } from "../http/lifecycle.ts";
 import { createHttpServer, type HttpServer } from "../http/server.ts";
 import { TurnBudget } from "../http/turn-budget.ts";
 import { createLogger, type Logger } from "../metrics/logger.ts";
+import { RefusalLog } from "../metrics/refusal-log.ts";
 import { ServerMetrics } from "../metrics/server-metrics.ts";
 import type { OpenedModel } from "../model/spec.ts";
 import { LocalReplica } from "../replica/local.ts";
@@ -70,8 +75,24 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const authentication = new Authentication(settings.apiKey);
   const lifecycle = new Lifecycle();
   const limits = { ...LIMITS, requestTimeoutMs: settings.requestTimeout * 1000 };
-  const turns = new TurnBudget(clock, limits);
-  const rpc = { gateway, authentication, clock, limits, lifecycle, logger, turns };
+  const rpc = {
+    gateway,
+    authentication,
+    failedAttempts: new FailedAttempts(clock, limits),
+    browserGuard: new BrowserGuard({
+      listenHost: settings.host,
+      authenticated: authentication.required,
+      allowedHosts: settings.allowedHost,
+      corsOrigins: settings.corsOrigin,
+    }),
+    clock,
+    limits,
+    lifecycle,
+    logger,
+    turns: new TurnBudget(clock, limits),
+    refusals: new RefusalLog(logger, clock, limits.refusalLinesPerSecond),
+    descriptors: new DescriptorBound(processDescriptors(), limits),
+  };
   if (!isLoopback(settings.host) && !authentication.required) {
     logger.warn("listening beyond this machine without an API key: anyone who reaches the port can use the model", {
       host: settings.host,
@@ -80,16 +101,10 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const http = listen(settings, () =>
     createHttpServer({
       listen: { host: settings.host, port: settings.port },
-      gateway,
-      authentication,
+      ...rpc,
       metrics,
-      clock,
       version: VERSION,
-      limits,
       corsOrigins: settings.corsOrigin,
-      lifecycle,
-      turns,
-      logger,
       connectHandler: createConnectHandler(rpc),
     }),
   );
@@ -213,10 +228,6 @@ function engineOptions(settings: Settings): EngineOptions {
     // A client that knows the seed could make prompts collide.
     hashSeed: crypto.getRandomValues(new Uint32Array(1))[0]!,
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
 function listen(settings: Settings, create: () => HttpServer): HttpServer {

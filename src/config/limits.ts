@@ -72,10 +72,31 @@ export const LIMITS = Object.freeze({
   keepAliveMs: 10_000,
   /** A connection with no request on it is closed after this; pools of clients keep theirs about a minute. */
   idleConnectionS: 75,
+  /** Connections of all kinds; each costs a descriptor and some 10 kB. The engine's queue is far shorter. */
+  maxConnections: 16_384,
+  /** Descriptors kept from connections (a quarter of them where there are few): files, pipes, Workers, refusals. */
+  reservedDescriptors: 64,
+  /** Full tables are noticed within this; a look takes some microseconds. */
+  descriptorPollMs: 100,
   /** A refused body up to this size is read and thrown away, so that the client sees the answer; a larger one is cut off. */
   maxDiscardedBodyBytes: 64 * 1024 * 1024,
   /** A request that is refused by its path or protocol is answered when its body has arrived, but after this at the latest. */
   refusedBodyMs: 250,
+  /** A refused request's connection is kept this long for what is left of its body; it would hold a socket for nothing. */
+  refusedBodyS: 5,
+  /** Requests of one address that are refused for their key within keyRefusalWindowMs before the answers slow down: people mistype. */
+  freeKeyRefusals: 10,
+  keyRefusalWindowMs: 60_000,
+  /** Each further refusal waits this much longer ... */
+  keyRefusalStepMs: 100,
+  /** ... up to this: a program with a wrong key sees no time-out. */
+  maxKeyRefusalDelayMs: 1000,
+  /** Refusals held at once, since each holds a socket; the others go out without delay. */
+  maxHeldRefusals: 64,
+  /** Addresses whose refusals are counted, about 100 bytes each; the longest quiet one makes room. */
+  maxRefusedAddresses: 4096,
+  /** Lines a second about refused requests: enough to see who and why; a flood would fill the disk. */
+  refusalLinesPerSecond: 20,
   /** A request id that a client chose; it is copied to every log line. */
   maxRequestIdChars: 128,
   maxMessages: 4096,

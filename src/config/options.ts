@@ -1,4 +1,13 @@
-import { parseApiKey, parseBoolean, parseBytes, parseChoice, parseInteger, parseNumber } from "./parse.ts";
+import {
+  parseApiKey,
+  parseBoolean,
+  parseBytes,
+  parseChoice,
+  parseHostName,
+  parseInteger,
+  parseNumber,
+  parseOrigin,
+} from "./parse.ts";
 
 /** One setting: its flag is --NAME, its environment variable SCALELLM_NAME, its key in a file name or na_me. */
 export interface Option<T> {
@@ -118,9 +127,24 @@ export const OPTIONS = {
     parseApiKey,
     { list: true, secret: true },
   ),
-  corsOrigin: option<readonly string[]>(SERVER, "cors-origin", [], "ORIGIN", "allow browsers on this origin", text, {
-    list: true,
-  }),
+  allowedHost: option<readonly string[]>(
+    SERVER,
+    "allowed-host",
+    [],
+    "NAME",
+    "a name clients reach a server without keys by, beside addresses and localhost; * for any",
+    parseHostName,
+    { list: true },
+  ),
+  corsOrigin: option<readonly string[]>(
+    SERVER,
+    "cors-origin",
+    [],
+    "ORIGIN",
+    "allow web pages of this origin (such as https://app.example); * for all",
+    parseOrigin,
+    { list: true },
+  ),
   requestTimeout: option<number>(
     SERVER,
     "request-timeout",

@@ -62,3 +62,21 @@ export function parseChoice(value: string, choices: readonly string[]): string {
   if (!choices.includes(value)) throw new ConfigError(`expected one of ${choices.join(", ")}, got '${value}'`);
   return value;
 }
+
+/** A host's name as it stands in a Host header, without a port; "*" for any. */
+export function parseHostName(value: string): string {
+  const name = value.toLowerCase();
+  if (name !== "*" && !/^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$/.test(name)) {
+    throw new ConfigError(`expected a host's name without scheme and port, such as llm.example, got '${value}'`);
+  }
+  return name;
+}
+
+/** An origin as browsers send it, "*" for all. "null" is what any page can send. */
+export function parseOrigin(value: string): string {
+  const origin = value.toLowerCase();
+  if (origin !== "*" && !/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#,@*]+$/.test(origin)) {
+    throw new ConfigError(`expected an origin without a path, such as https://app.example, or *; got '${value}'`);
+  }
+  return origin;
+}

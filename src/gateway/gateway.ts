@@ -1,5 +1,6 @@
 import { ServeError } from "../core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
+import { reflected } from "../core/reflected.ts";
 import type { SamplingParams } from "../core/sampling-params.ts";
 import type { ServerMetrics } from "../metrics/server-metrics.ts";
 import type { Replica, ReplicaStats } from "../replica/replica.ts";
@@ -73,7 +74,7 @@ export class Gateway {
         });
       }
       const known = [...this.served.keys()].join(", ");
-      throw new ServeError("not_found", `The model '${name}' does not exist. Served here: ${known}.`, {
+      throw new ServeError("not_found", `The model '${reflected(name)}' does not exist. Served here: ${known}.`, {
         param: "model",
         reason: "model_not_found",
       });

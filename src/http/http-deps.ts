@@ -1,10 +1,14 @@
 import type { Limits } from "../config/limits.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Authentication } from "../gateway/authentication.ts";
+import type { BrowserGuard } from "../gateway/browser-guard.ts";
+import type { FailedAttempts } from "../gateway/failed-attempts.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { Logger } from "../metrics/logger.ts";
+import type { RefusalLog } from "../metrics/refusal-log.ts";
 import type { ServerMetrics } from "../metrics/server-metrics.ts";
 import type { ConnectHandler } from "./connect/create-connect-handler.ts";
+import type { DescriptorBound } from "./descriptor-bound.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { TurnBudget } from "./turn-budget.ts";
 
@@ -14,6 +18,8 @@ export interface HttpDeps {
   /** Made with the same metrics, so that requests are observed. */
   readonly gateway: Gateway;
   readonly authentication: Authentication;
+  readonly failedAttempts: FailedAttempts;
+  readonly browserGuard: BrowserGuard;
   readonly metrics: ServerMetrics;
   readonly clock: Clock;
   readonly version: string;
@@ -24,6 +30,9 @@ export interface HttpDeps {
   /** Shared by every API of the process. */
   readonly turns: TurnBudget;
   readonly logger: Logger;
+  /** Writes the access lines of refused requests. */
+  readonly refusals: RefusalLog;
+  readonly descriptors: DescriptorBound;
   /** Answers /scalellm.v1.*; authenticates by itself. */
   readonly connectHandler?: ConnectHandler | undefined;
 }

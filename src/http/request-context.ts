@@ -1,5 +1,9 @@
 import { ServeError } from "../core/errors.ts";
+import type { Server } from "./listener.ts";
 import type { TurnQueue } from "./turn-queue.ts";
+
+/** What of a Bun server concerns one request's connection. */
+export type ConnectionServer = Pick<Server, "timeout" | "requestIP">;
 
 /** One HTTP request while it is being answered. */
 export class RequestContext {
@@ -24,7 +28,13 @@ export class RequestContext {
 
   constructor(
     readonly request: Request,
-    options: { requestId: string; arrivedMs: number; stopSignal: AbortSignal; turns: TurnQueue },
+    private readonly options: {
+      requestId: string;
+      arrivedMs: number;
+      stopSignal: AbortSignal;
+      turns: TurnQueue;
+      server: ConnectionServer;
+    },
   ) {
     this.requestId = options.requestId;
     this.arrivedMs = options.arrivedMs;
@@ -37,6 +47,16 @@ export class RequestContext {
       request.signal.removeEventListener("abort", onDisconnect);
       options.stopSignal.removeEventListener("abort", onStop);
     };
+  }
+
+  /** The client's IP address; "" where it has gone. */
+  clientAddress(): string {
+    return this.options.server.requestIP(this.request)?.address ?? "";
+  }
+
+  /** Sets the connection's idle time in seconds; 0 is none. */
+  setIdleTimeout(seconds: number): void {
+    this.options.server.timeout(this.request, seconds);
   }
 
   /** Aborted when the client goes away or the server stops at once; its reason is the ServeError to answer with. */

@@ -2,13 +2,12 @@ import { ServeError, toServeError } from "../core/errors.ts";
 import { Cors } from "./cors.ts";
 import { errorResponse, httpStatus } from "./error-response.ts";
 import type { HttpDeps } from "./http-deps.ts";
-import { acceptedRequestId, RequestContext, uniqueId } from "./request-context.ts";
+import { NO_ROOM, noRoomError } from "./refusing-listener.ts";
+import { acceptedRequestId, type ConnectionServer, RequestContext, uniqueId } from "./request-context.ts";
+import { hasSeveralHosts, requestPath, settleUrl } from "./request-path.ts";
 import { TurnQueue } from "./turn-queue.ts";
 
 export type Endpoint = (context: RequestContext, deps: HttpDeps) => Response | Promise<Response>;
-
-/** Sets a connection's idle time in seconds; 0 is none. */
-export type SetIdleTimeout = (request: Request, seconds: number) => void;
 
 /** Probes answer without a key. */
 const OPEN_PATHS = new Set(["/health", "/ready"]);
@@ -26,33 +25,48 @@ export class RequestHandler {
 
   constructor(
     private readonly deps: HttpDeps,
-    private readonly setIdleTimeout: SetIdleTimeout,
     /** Paths and routes that check the key themselves. */
     private readonly authenticatesItself: (path: string) => boolean,
   ) {
     this.cors = new Cors(deps.corsOrigins);
   }
 
-  /** Undefined when the request may go on. */
-  admit(request: Request, path: string): Response | undefined {
+  /**
+   * Undefined when the request may go on; else its answer, which may have to wait. Never throws. `hasRoom`: whether its
+   * connection is within the bound.
+   */
+  admit(request: Request, server: ConnectionServer, hasRoom = true): Response | Promise<Response> | undefined {
     const { deps } = this;
+    const hostIsGood = settleUrl(request);
+    const path = requestPath(request);
     const context = new RequestContext(request, {
       requestId: acceptedRequestId(request, deps.limits.maxRequestIdChars) ?? uniqueId("req-"),
       arrivedMs: deps.clock.nowMs(),
       stopSignal: deps.lifecycle.stopSignal,
       turns: this.turns,
+      server,
     });
     this.admitted.set(request, context);
-    const preflight = this.cors.preflight(request);
-    if (preflight !== undefined) return this.finished(context, "preflight", preflight, undefined);
     try {
+      if (!hasRoom) throw noRoomError();
+      if (hasSeveralHosts(request)) throw badHost("A request must have one Host header.");
+      // Probes answer under any name, as they do without a key.
+      if (!OPEN_PATHS.has(path)) {
+        if (!hostIsGood) throw badHost("The Host header names no host.");
+        if (!this.authenticatesItself(path) || request.method === "OPTIONS") this.checkBrowser(request);
+      }
+      const preflight = this.cors.preflight(request);
+      if (preflight !== undefined) return this.finished(context, "preflight", preflight, undefined);
       if (deps.lifecycle.draining && !OPERATOR_PATHS.has(path)) {
         throw new ServeError("unavailable", "The server is shutting down.");
       }
       this.authenticate(context, path);
       return undefined;
     } catch (error) {
-      return this.failed(context, "refused", error);
+      const answer = () => this.failed(context, "refused", error);
+      if (!(error instanceof ServeError) || error.code !== "unauthenticated") return answer();
+      const held = deps.failedAttempts.refused(context.clientAddress(), request.signal);
+      return held === undefined ? answer() : held.then(answer);
     }
   }
 
@@ -61,9 +75,9 @@ export class RequestHandler {
     const context = this.contextOf(request);
     const end = this.deps.lifecycle.begin();
     // A stream may be silent for long while it is queued; the deadlines are ours from here.
-    this.setIdleTimeout(request, 0);
+    context.setIdleTimeout(0);
     const release = () => {
-      this.setIdleTimeout(request, this.deps.limits.idleConnectionS);
+      context.setIdleTimeout(this.deps.limits.idleConnectionS);
       end();
     };
     context.release = release;
@@ -94,6 +108,26 @@ export class RequestHandler {
     return response;
   }
 
+  /** The answer to a request that none of the above could give one. */
+  lastResort(error: unknown): Response {
+    const requestId = uniqueId("req-");
+    this.deps.metrics.countHttp("unmatched", 500);
+    this.deps.logger.error("request", { requestId, route: "unmatched", status: 500, cause: error });
+    const response = errorResponse(error);
+    response.headers.set("x-request-id", requestId);
+    return response;
+  }
+
+  /** Counts and logs a connection that was answered with 503 without being read. */
+  refusedConnection(requestId: string): void {
+    this.deps.metrics.countHttp("refused", 503);
+    this.deps.refusals.write("request", { requestId, route: "refused", status: 503, error: noRoomError().message });
+  }
+
+  private checkBrowser(request: Request): void {
+    this.deps.browserGuard.check(request.headers, request.method);
+  }
+
   /** Throws ServeError unauthenticated where `path` asks for a key that the request does not have. */
   private authenticate(context: RequestContext, path: string): void {
     if (context.authenticated || OPEN_PATHS.has(path) || this.authenticatesItself(path)) return;
@@ -112,17 +146,19 @@ export class RequestHandler {
   }
 
   /** The connection of a refused request is kept only if what is left of its body is worth reading past. */
-  private mustClose(request: Request, status: number): boolean {
+  private mustClose(request: Request, status: number, error: unknown): boolean {
     if (status === 503 && this.deps.lifecycle.draining) return true;
-    if (status === 408) return true;
+    if (status === 408 || (error instanceof ServeError && error.reason === NO_ROOM)) return true;
     const declared = request.headers.get("content-length");
     if (declared !== null) return Number(declared) > this.deps.limits.maxDiscardedBodyBytes;
     return request.headers.has("transfer-encoding") && (status === 401 || status === 413);
   }
 
   private finished(context: RequestContext, route: string, response: Response, error: unknown): Response {
-    if (response.status >= 400 && this.mustClose(context.request, response.status)) {
-      response.headers.set("connection", "close");
+    const { request } = context;
+    if (response.status >= 400) {
+      if (this.mustClose(request, response.status, error)) response.headers.set("connection", "close");
+      if (hasBody(request) && !request.bodyUsed) context.setIdleTimeout(this.deps.limits.refusedBodyS);
     }
     this.mark(context, response);
     this.record(context, route, response.status, error);
@@ -153,7 +189,16 @@ export class RequestHandler {
       ...(serveError === undefined ? {} : { error: serveError.message, reason: serveError.reason }),
     };
     if (serveError?.code === "internal") logger.error("request", { ...fields, cause: serveError.cause ?? serveError });
+    else if (code >= 400) this.deps.refusals.write("request", fields);
     else if (OPERATOR_PATHS.has(route)) logger.debug("request", fields);
     else logger.info("request", fields);
   }
+}
+
+function badHost(message: string): ServeError {
+  return new ServeError("invalid_argument", message, { reason: "bad_host" });
+}
+
+function hasBody(request: Request): boolean {
+  return Number(request.headers.get("content-length") ?? 0) > 0 || request.headers.has("transfer-encoding");
 }

@@ -1,8 +1,39 @@
+import { parseAuthority } from "../gateway/authority.ts";
+
+const SCHEME = "http://";
+
 /**
- * The path of a request, as it came. Bun gives a URL without scheme and host where the Host header is missing (HTTP/1.0
- * health checks) or is no host.
+ * The path of a request, as Bun gives it: without dot segments, percent-escapes as they came. Reads no more than it must
+ * of what a client wrote, and never throws.
  */
 export function requestPath(request: Request): string {
-  const { url } = request;
-  return url.startsWith("/") ? url.replace(/[?#].*/s, "") : new URL(url).pathname;
+  return pathOf(request.url);
+}
+
+function pathOf(url: string): string {
+  const start = url.startsWith("/") ? 0 : url.startsWith(SCHEME) ? url.indexOf("/", SCHEME.length) : -1;
+  // CONNECT names a host instead of a path.
+  return start < 0 ? "/" : url.slice(start).replace(/[?#].*/s, "");
+}
+
+/**
+ * Bun puts a URL together from the Host header, whatever that is, and gives only a path where it is missing (HTTP/1.0
+ * health checks) or obviously no host. The router and Connect need one they can parse, so such a request gets another.
+ * False where its Host header is malformed (RFC 9112, section 3.2: answer 400), which two of them are too.
+ */
+export function settleUrl(request: Request): boolean {
+  const host = request.headers.get("host") ?? "";
+  const wellFormed = host === "" || parseAuthority(host) !== undefined;
+  if (host === "" || !wellFormed || !request.url.startsWith(SCHEME)) {
+    const { url } = request;
+    const query = url.indexOf("?");
+    const value = `${SCHEME}localhost${pathOf(url)}${query < 0 ? "" : url.slice(query)}`;
+    Object.defineProperty(request, "url", { value });
+  }
+  return wellFormed;
+}
+
+/** More than one Host header; Bun joins them. */
+export function hasSeveralHosts(request: Request): boolean {
+  return request.headers.get("host")?.includes(",") ?? false;
 }

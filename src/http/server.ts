@@ -1,6 +1,8 @@
 import { Elysia } from "elysia";
 import { ServeError } from "../core/errors.ts";
+import { reflected } from "../core/reflected.ts";
 import type { HttpDeps } from "./http-deps.ts";
+import { Listener } from "./listener.ts";
 import { type Endpoint, RequestHandler } from "./request-handler.ts";
 import { requestPath } from "./request-path.ts";
 import { matchRoute, ROUTES } from "./routes.ts";
@@ -23,21 +25,57 @@ const LAST_WORDS_MS = 250;
 
 /** Starts listening: OpenAI's API, probes, metrics, and Connect where a handler is given. Throws when the port is taken. */
 export function createHttpServer(deps: HttpDeps): HttpServer {
+  const isConnect = (path: string) => deps.connectHandler !== undefined && path.startsWith(CONNECT_PREFIX);
+  const handler = new RequestHandler(deps, isConnect);
+  deps.metrics.watchReplicas(() => deps.gateway.replicaStats());
+  const app = createRouter(deps, handler);
+  const listener = new Listener({
+    hostname: deps.listen.host,
+    port: deps.listen.port,
+    limits: deps.limits,
+    descriptors: deps.descriptors,
+    logger: deps.logger,
+    fetch: (request, server) => handler.admit(request, server, listener.hasRoom()) ?? app.fetch(request),
+    failed: (error) => handler.lastResort(error),
+    refused: (requestId) => handler.refusedConnection(requestId),
+  });
+  const { lifecycle } = deps;
+  const stoppedAtOnce = new AbortController();
+  return {
+    port: listener.port,
+    url: listener.url,
+    async stop({ graceful }) {
+      if (graceful) {
+        lifecycle.drain();
+        await Promise.race([drained(stoppedAtOnce.signal), aborted(stoppedAtOnce.signal)]);
+      } else {
+        lifecycle.abort(new ServeError("unavailable", "The server is shutting down.", { reason: "shutting_down" }));
+        const patience = AbortSignal.timeout(LAST_WORDS_MS);
+        await Promise.race([drained(patience), aborted(patience)]);
+        stoppedAtOnce.abort();
+      }
+      await listener.stop();
+    },
+  };
+
+  /** Resolves when nothing runs and the last bytes of every response have left, or `hurry` aborts after the former. */
+  async function drained(hurry: AbortSignal): Promise<void> {
+    await lifecycle.idle();
+    while (listener.pendingRequests > 0 && !hurry.aborted) await Bun.sleep(DRAIN_POLL_MS);
+  }
+}
+
+/** Routes of requests that were admitted. */
+function createRouter(deps: HttpDeps, handler: RequestHandler) {
   // Elysia's default looks for the path behind the 11th character, and misses its beginning after a host of one or two.
   const app = new Elysia({ handler: { standardHostname: false } });
-  const isConnect = (path: string) => deps.connectHandler !== undefined && path.startsWith(CONNECT_PREFIX);
-  const setIdleTimeout = (request: Request, seconds: number) => app.server?.timeout(request, seconds);
-  const handler = new RequestHandler(deps, setIdleTimeout, isConnect);
-  deps.metrics.watchReplicas(() => deps.gateway.replicaStats());
-
   // Order matters: hooks apply to the routes after them.
-  app.onRequest(({ request }) => handler.admit(request, requestPath(request)));
   app.onError({ as: "global" }, ({ request, code, error }) => {
     const path = requestPath(request);
     const known = code === "NOT_FOUND" ? matchRoute(path) : [];
     if (known.length > 0 && !known.some((route) => route.method === request.method)) {
       const allow = known.map((route) => route.method).join(", ");
-      const message = `${request.method} is not allowed on ${path}; use ${allow}.`;
+      const message = `${request.method} is not allowed on ${reflected(path)}; use ${allow}.`;
       return handler.refuse(request, new ServeError("invalid_argument", message, { reason: "method_not_allowed" }), {
         allow,
       });
@@ -45,7 +83,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     if (code === "NOT_FOUND") {
       return handler.refuse(
         request,
-        new ServeError("not_found", `Unknown path: ${request.method} ${path}.`, { reason: "unknown_path" }),
+        new ServeError("not_found", `Unknown path: ${request.method} ${reflected(path)}.`, { reason: "unknown_path" }),
       );
     }
     return handler.refuse(request, new ServeError("internal", "The server met an internal error.", { cause: error }));
@@ -60,50 +98,13 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
       parse: "none",
     });
   }
-  app.listen({
-    hostname: deps.listen.host,
-    port: deps.listen.port,
-    // Cleartext HTTP/2 beside HTTP/1.1, for clients that multiplex.
-    http2: true,
-    // Between requests; during one the handler switches it off.
-    idleTimeout: deps.limits.idleConnectionS,
-    // Bodies are bounded while they are read, so that the refusal is an API error.
-    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-    // Elysia's default would let a second server share a taken port, and half of the requests.
-    reusePort: false,
-    development: false,
-  } as Parameters<typeof app.listen>[0]);
-  const server = app.server!;
-  const { lifecycle } = deps;
-  const stoppedAtOnce = new AbortController();
-  return {
-    port: server.port!,
-    url: server.url.href.replace(/\/$/, ""),
-    async stop({ graceful }) {
-      if (graceful) {
-        lifecycle.drain();
-        await Promise.race([drained(stoppedAtOnce.signal), aborted(stoppedAtOnce.signal)]);
-      } else {
-        lifecycle.abort(new ServeError("unavailable", "The server is shutting down.", { reason: "shutting_down" }));
-        const patience = AbortSignal.timeout(LAST_WORDS_MS);
-        await Promise.race([drained(patience), aborted(patience)]);
-        stoppedAtOnce.abort();
-      }
-      await server.stop(true);
-    },
-  };
-
-  /** Resolves when nothing runs and the last bytes of every response have left, or `hurry` aborts after the former. */
-  async function drained(hurry: AbortSignal): Promise<void> {
-    await lifecycle.idle();
-    while (server.pendingRequests > 0 && !hurry.aborted) await Bun.sleep(DRAIN_POLL_MS);
-  }
+  return app.compile();
 }
 
 /** The handler as an endpoint. */
 function rpcEndpoint(connectHandler: NonNullable<HttpDeps["connectHandler"]>): Endpoint {
   return async (context) => {
-    const path = requestPath(context.request);
+    const path = reflected(requestPath(context.request));
     const answer = connectHandler(context.request, context);
     if (answer === undefined) {
       throw new ServeError("not_found", `Unknown procedure: ${path}.`, { reason: "unknown_path" });

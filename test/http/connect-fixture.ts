@@ -2,11 +2,15 @@ import { LIMITS, type Limits } from "../../src/config/limits.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { ServeError } from "../../src/core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../src/core/generate.ts";
+import { BrowserGuard } from "../../src/gateway/browser-guard.ts";
+import { FailedAttempts } from "../../src/gateway/failed-attempts.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
 import type { RpcDeps } from "../../src/http/connect/rpc-deps.ts";
+import { DescriptorBound, processDescriptors } from "../../src/http/descriptor-bound.ts";
 import { Lifecycle } from "../../src/http/lifecycle.ts";
 import { TurnBudget } from "../../src/http/turn-budget.ts";
 import type { LogFields, LogLevel } from "../../src/metrics/logger.ts";
+import { RefusalLog } from "../../src/metrics/refusal-log.ts";
 import type { Replica, ReplicaStats } from "../../src/replica/replica.ts";
 import type { TextService } from "../../src/text/text-service.ts";
 
@@ -131,7 +135,10 @@ export const MAX_MODEL_LEN = 100_000;
 export type LogLine = { level: LogLevel; message: string } & LogFields;
 
 /** A gateway over one scripted replica, and what the RPC services need of a server. */
-export function createFixture(limits: Partial<Limits> = {}): {
+export function createFixture(
+  limits: Partial<Limits> = {},
+  options: { /** Everyone may pass. */ keyless?: boolean } = {},
+): {
   deps: RpcDeps;
   replica: ScriptedReplica;
   logged: LogLine[];
@@ -148,15 +155,30 @@ export function createFixture(limits: Partial<Limits> = {}): {
   const logger = { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
   const authentication = {
     authenticate(headers: Headers) {
+      if (options.keyless) return { tenant: "" };
       const key = headers.get("authorization")?.replace(/^Bearer /, "") ?? headers.get("x-api-key");
       if (key !== API_KEY) throw new ServeError("unauthenticated", "A valid API key is required.");
       return { tenant: "tenant-a" };
     },
   };
-  const deps = { gateway, authentication, clock: systemClock, limits: { ...LIMITS, ...limits } };
-  return {
-    deps: { ...deps, lifecycle: new Lifecycle(), turns: new TurnBudget(systemClock, LIMITS), logger },
-    replica,
-    logged,
+  const all = { ...LIMITS, ...limits };
+  const deps = {
+    gateway,
+    authentication,
+    failedAttempts: new FailedAttempts(systemClock, all),
+    browserGuard: new BrowserGuard({
+      listenHost: "127.0.0.1",
+      authenticated: !options.keyless,
+      allowedHosts: [],
+      corsOrigins: [],
+    }),
+    clock: systemClock,
+    limits: all,
+    lifecycle: new Lifecycle(),
+    turns: new TurnBudget(systemClock, all),
+    logger,
+    refusals: new RefusalLog(logger, systemClock, all.refusalLinesPerSecond),
+    descriptors: new DescriptorBound(processDescriptors(), all),
   };
+  return { deps, replica, logged };
 }

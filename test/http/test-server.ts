@@ -2,12 +2,16 @@ import OpenAI from "openai";
 import { LIMITS, type Limits } from "../../src/config/limits.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { Authentication } from "../../src/gateway/authentication.ts";
+import { BrowserGuard } from "../../src/gateway/browser-guard.ts";
+import { FailedAttempts } from "../../src/gateway/failed-attempts.ts";
 import { Gateway, type ServedModel } from "../../src/gateway/gateway.ts";
+import { DescriptorBound, processDescriptors } from "../../src/http/descriptor-bound.ts";
 import type { HttpDeps } from "../../src/http/http-deps.ts";
 import { Lifecycle } from "../../src/http/lifecycle.ts";
 import { createHttpServer, type HttpServer } from "../../src/http/server.ts";
 import { TurnBudget } from "../../src/http/turn-budget.ts";
 import type { LogFields, Logger } from "../../src/metrics/logger.ts";
+import { RefusalLog } from "../../src/metrics/refusal-log.ts";
 import { ServerMetrics } from "../../src/metrics/server-metrics.ts";
 import { FakeReplica } from "./fake-replica.ts";
 import { FakeTextService } from "./fake-text-service.ts";
@@ -17,10 +21,14 @@ export const MODEL = "org/fake";
 export interface TestServerOptions {
   keys?: string[];
   corsOrigins?: string[];
+  /** Beside addresses and localhost. */
+  allowedHosts?: string[];
   limits?: Partial<Limits>;
   connectHandler?: HttpDeps["connectHandler"];
   maxModelLen?: number;
   port?: number;
+  /** The address to listen on; 127.0.0.1 where absent. */
+  host?: string;
   /** Without a model yet. */
   loading?: boolean;
 }
@@ -50,18 +58,33 @@ export class TestServer implements AsyncDisposable {
       generationDefaults: { temperature: 0.7 },
     };
     if (!options.loading) gateway.add(model, this.replica);
+    const limits = { ...LIMITS, ...options.limits };
+    const host = options.host ?? "127.0.0.1";
+    const authentication = new Authentication(options.keys ?? []);
+    const corsOrigins = options.corsOrigins ?? [];
+    const logger = this.logger();
     this.server = createHttpServer({
-      listen: { host: "127.0.0.1", port: options.port ?? 0 },
+      listen: { host, port: options.port ?? 0 },
       gateway,
-      authentication: new Authentication(options.keys ?? []),
+      authentication,
+      failedAttempts: new FailedAttempts(systemClock, limits),
+      browserGuard: new BrowserGuard({
+        listenHost: host,
+        authenticated: authentication.required,
+        // What RawClient says.
+        allowedHosts: options.allowedHosts ?? ["test"],
+        corsOrigins,
+      }),
       metrics,
       clock: systemClock,
       version: "1.2.3",
-      limits: { ...LIMITS, ...options.limits },
-      corsOrigins: options.corsOrigins ?? [],
+      limits,
+      corsOrigins,
       lifecycle: this.lifecycle,
-      turns: new TurnBudget(systemClock, LIMITS),
-      logger: this.logger(),
+      turns: new TurnBudget(systemClock, limits),
+      logger,
+      refusals: new RefusalLog(logger, systemClock, limits.refusalLinesPerSecond),
+      descriptors: new DescriptorBound(processDescriptors(), limits),
       connectHandler: options.connectHandler,
     });
   }

@@ -12,6 +12,11 @@ export interface CallOrigin {
   streamEnded: Promise<unknown> | undefined;
   /** Called before the last byte is handed over: the connection is the server's again after it. */
   release(): void;
+  /** The client's IP address. */
+  clientAddress(): string;
 }
 
 export const CALL_ORIGIN = createContextKey<CallOrigin | undefined>(undefined, { description: "call origin" });
+
+/** Gives the client's IP address, where the transport is not a request of the HTTP server. */
+export const CLIENT_ADDRESS = createContextKey<() => string>(() => "", { description: "client address" });

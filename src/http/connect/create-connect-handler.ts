@@ -18,6 +18,7 @@ import { PREPARED_ANSWER, PreparedAnswer } from "./prepared-answer.ts";
 import { RequestBodies } from "./request-bodies.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
+import { illFormed, tidyErrors, withShortHeaders } from "./tidy-errors.ts";
 
 /** Answers a service's request; undefined for every path that is none of the services'. */
 export type ConnectHandler = (request: Request, origin?: CallOrigin) => Promise<Response> | undefined;
@@ -52,17 +53,22 @@ async function answer(
   // This or the body's own cancel tells of a client that went away; which one fires first depends on what the server is doing.
   if (request.signal.aborted) body.drop();
   request.signal.addEventListener("abort", () => body.drop(), { once: true });
-  const response = await handler({
+  const answered = handler({
     httpVersion: "",
     method: request.method,
     url: request.url,
-    ...bodies.check(handler.method, request.headers, bodyWithin(readBody(request, limits), limits.bodyDeadlineMs)),
+    ...bodies.check(
+      handler.method,
+      withShortHeaders(request.headers),
+      bodyWithin(readBody(request, limits), limits.bodyDeadlineMs),
+    ),
     signal: body.signal,
     contextValues: createContextValues()
       .set(FRAME_SINK, takesFrames(request.headers) ? body : undefined)
       .set(CALL_ORIGIN, origin)
       .set(PREPARED_ANSWER, prepared),
   });
+  const response = tidyErrors(await answered.catch(illFormed));
   return new Response(await contentOf(response, body, origin, limits, prepared), {
     status: response.status,
     ...(response.header === undefined ? {} : { headers: response.header }),
@@ -81,18 +87,18 @@ async function* inOneChunk(request: Request): AsyncGenerator<Uint8Array> {
 
 /** A body of known length goes out whole; anything else is a stream. */
 async function contentOf(
-  { body, header }: UniversalServerResponse,
+  { body, header, status }: UniversalServerResponse,
   stream: ResponseBody,
   origin: CallOrigin | undefined,
   limits: Limits,
   prepared: PreparedAnswer,
 ) {
   if (body === undefined) return null;
-  if (header?.has("content-length")) {
+  if (status !== 200 || header?.has("content-length")) {
     const blocks = prepared.take();
     if (blocks !== undefined) {
       // The length of what it stands for.
-      header.delete("content-length");
+      header?.delete("content-length");
       if (origin !== undefined) origin.streamEnded = stream.ended;
       return stream.of(blocks);
     }

@@ -11,7 +11,7 @@ function reasonOf(failure: ConnectError): string | undefined {
 /** Writes a call's line in the access log. `ms`: how long it took, where it began at all. */
 export function logCall(
   context: HandlerContext,
-  { logger }: Pick<RpcDeps, "logger">,
+  { logger, refusals }: Pick<RpcDeps, "logger" | "refusals">,
   { failure, ms }: { failure: ConnectError | undefined; ms?: number },
 ): void {
   const origin = context.values.get(CALL_ORIGIN);
@@ -26,5 +26,6 @@ export function logCall(
     ...(failure === undefined ? {} : { error: failure.rawMessage, reason: reasonOf(failure) }),
   };
   if (failure?.code === Code.Internal) logger.error("rpc", { ...fields, cause: failure.cause });
-  else logger.info("rpc", fields);
+  else if (failure === undefined || failure.code === Code.Canceled) logger.info("rpc", fields);
+  else refusals.write("rpc", fields);
 }

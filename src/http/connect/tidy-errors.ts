@@ -7,6 +7,7 @@ const STATUS_OK = 200;
 const COMPRESSED = 0b01;
 const END_STREAM = 0b10;
 const ENVELOPE_BYTES = 5;
+export const NOT_WELL_FORMED = "A text of the request is not well-formed Unicode.";
 /** Headers of the protocols that Connect repeats in errors when it does not understand them. */
 const REPEATED_HEADERS = [
   "content-encoding",
@@ -53,9 +54,7 @@ export function withShortHeaders(headers: Headers): Headers {
  */
 export function illFormed(error: unknown): never {
   if (!(error instanceof URIError)) throw error;
-  throw new ServeError("invalid_argument", "A text of the request is not well-formed Unicode.", {
-    reason: "invalid_json",
-  });
+  throw new ServeError("invalid_argument", NOT_WELL_FORMED, { reason: "invalid_json" });
 }
 
 async function* mapped(body: AsyncIterable<Uint8Array>, change: (chunk: Uint8Array) => Uint8Array) {

@@ -1,6 +1,7 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { Limits } from "../../config/limits.ts";
+import type { DescriptorBound } from "../descriptor-bound.ts";
 
 /** How long a peer may take to read the last frames of a session that is over, and to close its side. */
 const LINGER_MS = 1000;
@@ -11,13 +12,16 @@ export class ConnectionGuard {
   private readonly sessions = new Map<Socket, ServerHttp2Session | undefined>();
   private readonly prefaces = new Map<Socket, ReturnType<typeof setTimeout>>();
 
-  constructor(private readonly limits: Limits) {}
+  constructor(
+    private readonly limits: Limits,
+    private readonly descriptors: Pick<DescriptorBound, "crowded">,
+  ) {}
 
   /** Takes on a new connection. False where there are too many: it has been dropped. */
   admit(socket: Socket): boolean {
     // Errors end the session's streams, and those tell the calls.
     socket.on("error", () => {});
-    if (this.sessions.size >= this.limits.maxGrpcConnections) {
+    if (this.sessions.size >= this.limits.maxGrpcConnections || this.descriptors.crowded) {
       socket.destroy();
       return false;
     }

@@ -4,9 +4,11 @@ import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/conn
 import type { Limits } from "../../config/limits.ts";
 import type { ServeError } from "../../core/errors.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
+import { CLIENT_ADDRESS } from "../connect/call-context.ts";
 import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
 import { PREPARED_ANSWER, PreparedAnswer } from "../connect/prepared-answer.ts";
 import type { RequestBodies } from "../connect/request-bodies.ts";
+import { NOT_WELL_FORMED, withShortHeaders } from "../connect/tidy-errors.ts";
 import { readerReady } from "../reader-ready.ts";
 
 /**
@@ -26,7 +28,7 @@ export async function serveCall(
   stream.on("error", () => {});
   try {
     const body = readBody(stream);
-    const header = toHeaders(headers);
+    const header = withShortHeaders(toHeaders(headers));
     const writer = new StreamWriter(stream, limits.stalledReaderMs, (reason) => abort.abort(reason));
     const prepared = new PreparedAnswer();
     // A client may take its time between the messages of a stream of its own, but not within a single request.
@@ -34,16 +36,22 @@ export async function serveCall(
     const response = await handler({
       httpVersion: "2.0",
       method: headers[":method"] ?? "",
-      url: `http://${headers[":authority"] ?? "localhost"}${headers[":path"]}`,
+      // Connect looks at the path, which is one of ours; the authority may be anything.
+      url: `http://localhost${headers[":path"]}`,
       ...bodies.check(handler.method, header, single ? bodyWithin(body, limits.bodyDeadlineMs) : body),
       signal: abort.signal,
       contextValues: createContextValues()
         .set(FRAME_SINK, takesFrames(header) ? writer : undefined)
-        .set(PREPARED_ANSWER, prepared),
+        .set(PREPARED_ANSWER, prepared)
+        .set(CLIENT_ADDRESS, () => stream.session?.socket.remoteAddress ?? ""),
     });
     await writeResponse(stream, response, writer, prepared);
-  } catch {
-    stream.close(constants.NGHTTP2_CANCEL);
+  } catch (error) {
+    // See illFormed().
+    if (error instanceof URIError && !stream.headersSent && !stream.destroyed) {
+      const status = { "grpc-status": String(Code.InvalidArgument), "grpc-message": NOT_WELL_FORMED };
+      stream.respond({ ":status": 200, "content-type": "application/grpc", ...status }, { endStream: true });
+    } else stream.close(constants.NGHTTP2_CANCEL);
   }
 }
 
@@ -53,6 +61,9 @@ function toHeaders(headers: IncomingHttpHeaders): Headers {
     if (name.startsWith(":") || value === undefined) continue;
     for (const item of Array.isArray(value) ? value : [value]) result.append(name, item);
   }
+  // HTTP/2's name for the Host header.
+  const authority = headers[":authority"];
+  if (authority !== undefined) result.set("host", authority);
   return result;
 }
 

@@ -2,6 +2,7 @@ import { type IncomingHttpHeaders, performServerHandshake, type ServerHttp2Strea
 import { createServer, type Socket } from "node:net";
 import type { Limits } from "../../config/limits.ts";
 import type { Clock } from "../../core/clock.ts";
+import type { DescriptorBound } from "../descriptor-bound.ts";
 import { ConnectionGuard } from "./connection-guard.ts";
 import { FrameGuard } from "./frame-guard.ts";
 import { GuardedSocket } from "./guarded-socket.ts";
@@ -19,6 +20,7 @@ export interface ListenOptions {
   readonly address: { readonly hostname: string; readonly port: number };
   readonly limits: Limits;
   readonly clock: Clock;
+  readonly descriptors: Pick<DescriptorBound, "crowded">;
   /** A request has begun. Must not throw. */
   readonly onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
   /** The bytes that answer a client of another protocol, given what it sent first; undefined: none. */
@@ -30,10 +32,11 @@ export async function listenGrpc({
   address,
   limits,
   clock,
+  descriptors,
   onStream,
   otherProtocol,
 }: ListenOptions): Promise<GrpcListener> {
-  const guard = new ConnectionGuard(limits);
+  const guard = new ConnectionGuard(limits, descriptors);
   const settings = {
     maxConcurrentStreams: limits.maxGrpcStreams,
     maxHeaderListSize: limits.maxGrpcHeaderBytes,

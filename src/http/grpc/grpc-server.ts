@@ -52,6 +52,7 @@ export async function createGrpcServer(
     address,
     limits,
     clock,
+    descriptors: deps.descriptors,
     onStream: dispatchCalls(handlers, new RequestBodies(deps), limits, address.httpPort),
     otherProtocol: (received) => answerToHttp1(received, address.httpPort),
   });

@@ -44,6 +44,11 @@ export class GuardedSocket extends Duplex {
     socket.on("close", () => this.destroy());
   }
 
+  /** The client's IP address. */
+  get remoteAddress(): string | undefined {
+    return this.socket.remoteAddress;
+  }
+
   override _read(): void {
     if (!this.refused) this.socket.resume();
   }

@@ -1,0 +1,149 @@
+import { closeSync, openSync } from "node:fs";
+import type { Limits } from "../config/limits.ts";
+import type { Logger } from "../metrics/logger.ts";
+import type { DescriptorBound } from "./descriptor-bound.ts";
+import { RefusingListener } from "./refusing-listener.ts";
+
+export type Server = Bun.Server<undefined>;
+
+export interface ListenerOptions {
+  readonly hostname: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly limits: Pick<Limits, "idleConnectionS" | "descriptorPollMs">;
+  readonly descriptors: DescriptorBound;
+  readonly logger: Logger;
+  fetch(request: Request, server: Server): Response | Promise<Response>;
+  /** The answer where `fetch` rejects. */
+  failed(error: unknown): Response;
+  /** A connection was answered with 503 for want of room. */
+  refused(requestId: string): void;
+}
+
+/** Descriptors kept for the time when the table is full: refusing needs a few. */
+const SPARE_DESCRIPTORS = 8;
+/** A pause lasts at least so many looks, or a flood would have one begin and end with each of them. */
+const LEAST_LOOKS_PAUSED = 5;
+
+/**
+ * The HTTP server's sockets. A Bun server tells nothing of a connection before its first request, accepts without bound,
+ * and spins at the limit of descriptors. So their number is looked at a few times a second: where it is beyond the bound,
+ * idle connections are closed; where that is not enough (half-sent heads, slow bodies, streams), the server stops to
+ * listen, and a refusing one stands in until there is room. What runs goes on meanwhile.
+ */
+export class Listener {
+  readonly port: number;
+  readonly url: string;
+  private server: Server;
+  /** No longer listening, but with requests that still run. */
+  private readonly ending = new Set<Server>();
+  /** Looks since the server stopped to listen; undefined while it does. */
+  private looksPaused: number | undefined;
+  /** A request was answered with 503 for want of room since the last look: its connection makes room. */
+  private turnedAway = false;
+  private refusing: RefusingListener | undefined;
+  private spares: number[] = [];
+  private readonly timer: ReturnType<typeof setInterval>;
+
+  /** Throws when the address is taken. */
+  constructor(private readonly options: ListenerOptions) {
+    this.server = this.listen(options.port);
+    this.port = this.server.port!;
+    this.url = this.server.url.href.replace(/\/$/, "");
+    this.reserve();
+    this.timer = setInterval(() => this.look(), options.limits.descriptorPollMs);
+    this.timer.unref();
+  }
+
+  /** Requests whose last byte has not been sent. */
+  get pendingRequests(): number {
+    let count = this.server.pendingRequests;
+    for (const server of this.ending) count += server.pendingRequests;
+    return count;
+  }
+
+  /** False where a request that just came has no room, since as many run already: it must be answered with 503. */
+  hasRoom(): boolean {
+    const { descriptors } = this.options;
+    const full = this.pendingRequests > descriptors.mostConnections && descriptors.crowded;
+    if (full) this.turnedAway = true;
+    return !full;
+  }
+
+  /** Closes every connection. */
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    this.refusing?.stop();
+    this.release();
+    await Promise.all([this.server, ...this.ending].map((server) => server.stop(true)));
+  }
+
+  private listen(port: number): Server {
+    const { hostname, limits, fetch, failed } = this.options;
+    return Bun.serve({
+      hostname,
+      port,
+      // Cleartext HTTP/2 beside HTTP/1.1, for clients that multiplex.
+      http2: true,
+      // Between requests; during one the handler switches it off.
+      idleTimeout: limits.idleConnectionS,
+      // Bodies are bounded while they are read, so that the refusal is an API error.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      // A second server must not share a taken port, and half of the requests.
+      reusePort: false,
+      development: false,
+      fetch,
+      error: failed,
+    });
+  }
+
+  private look(): void {
+    const { descriptors } = this.options;
+    if (this.looksPaused !== undefined) {
+      if (++this.looksPaused >= LEAST_LOOKS_PAUSED && descriptors.relaxed) this.resume();
+    } else if (descriptors.crowded) {
+      this.server.closeIdleConnections();
+      if (!this.turnedAway && descriptors.crowded) this.pause();
+    }
+    this.turnedAway = false;
+  }
+
+  private pause(): void {
+    const { hostname, descriptors, logger, refused } = this.options;
+    const { port, server } = this;
+    logger.warn("no room for more connections: new ones get 503", { most: descriptors.mostConnections });
+    this.looksPaused = 0;
+    this.ending.add(server);
+    void server.stop(false).then(() => this.ending.delete(server));
+    this.release();
+    try {
+      this.refusing = new RefusingListener({ hostname, port }, refused);
+    } catch (error) {
+      logger.warn("new connections cannot be answered; they are refused without an answer", { cause: error });
+    }
+  }
+
+  private resume(): void {
+    const { logger } = this.options;
+    this.refusing?.stop();
+    this.refusing = undefined;
+    try {
+      this.server = this.listen(this.port);
+    } catch (error) {
+      // Tried again with the next look.
+      logger.error("cannot listen again", { cause: error });
+      return;
+    }
+    this.looksPaused = undefined;
+    this.reserve();
+    logger.info("room for connections again");
+  }
+
+  private reserve(): void {
+    this.spares = Array.from({ length: SPARE_DESCRIPTORS }, () => openSync("/dev/null", "r"));
+  }
+
+  private release(): void {
+    for (const descriptor of this.spares.splice(0)) closeSync(descriptor);
+  }
+}
