@@ -23,8 +23,11 @@ export class StopMatcher {
     return this.#stop;
   }
 
-  /** The text that may be let through now. After a stop has been found, nothing more is. */
-  push(text: string): string {
+  /**
+   * The text that may be let through now. After a stop has been found, nothing more is. Where `mayStop` is false, stop
+   * strings that this text completes are let through; those that it only begins may still be completed by later text.
+   */
+  push(text: string, mayStop = true): string {
     const stops = this.#stops;
     if (this.#stop !== undefined) return "";
     if (stops.isEmpty) return text;
@@ -36,7 +39,7 @@ export class StopMatcher {
         if (i === all.length) break;
       }
       state = stops.next(state, all.charCodeAt(i));
-      const found = stops.completed(state);
+      const found = mayStop ? stops.completed(state) : undefined;
       if (found !== undefined) {
         this.#stop = found;
         this.#held = "";
@@ -44,6 +47,7 @@ export class StopMatcher {
         return all.slice(0, this.#includeStop ? end : end - found.length);
       }
     }
+    if (!mayStop) state = stops.passed(state);
     this.#state = state;
     const passed = all.length - stops.begun(state);
     this.#held = all.slice(passed);

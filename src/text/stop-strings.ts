@@ -58,6 +58,12 @@ export class StopStrings {
     return this.#texts[this.#completes[state]! - 1];
   }
 
+  /** The same text, where a stop string that it ends with does not count: its longest end that may still become one. */
+  passed(state: number): number {
+    while (state !== 0 && this.#child[state] === 0) state = this.#fallback[state]!;
+    return state;
+  }
+
   /** Units at the end of the text that may become a stop string. */
   begun(state: number): number {
     return this.#depth[state]!;

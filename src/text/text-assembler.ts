@@ -8,6 +8,11 @@ export interface TextAssemblerOptions {
   readonly includeStopStrInOutput: boolean;
   readonly skipSpecialTokens: boolean;
   /**
+   * A stop string that one of the first so many tokens completes is let through, as in vLLM: like end tokens, which the
+   * sampler masks as long, stop strings end a text with a later token at the earliest.
+   */
+  readonly minTokens?: number;
+  /**
    * The tokens go on from a text: " Paris" after "The capital is" keeps its space, which decode() of a whole text strips
    * where the tokenizer marks words (SentencePiece). Right where the prompt's last token is not a special one.
    */
@@ -18,11 +23,14 @@ export interface TextAssemblerOptions {
 export class TextAssembler {
   readonly #detokenizer: Detokenizer;
   readonly #matcher: StopMatcher;
+  readonly #minTokens: number;
+  #numTokens = 0;
   /** How many tokens of the last push belong to the output: fewer than given only where a stop string came before the last. */
   used = 0;
 
   constructor(tokenizer: Tokenizer, options: TextAssemblerOptions) {
     this.#detokenizer = new Detokenizer(tokenizer, options.skipSpecialTokens, options.continuesText);
+    this.#minTokens = options.minTokens ?? 0;
     this.#matcher = new StopMatcher(options.stop, options.includeStopStrInOutput);
   }
 
@@ -36,9 +44,14 @@ export class TextAssembler {
     let text = "";
     this.used = 0;
     while (this.used < count && this.#matcher.stop === undefined) {
-      text += this.#matcher.push(this.#detokenizer.push(tokenIds[this.used++]!));
+      this.#numTokens++;
+      text += this.#matcher.push(this.#detokenizer.push(tokenIds[this.used++]!), this.#mayStop);
     }
     return text;
+  }
+
+  get #mayStop(): boolean {
+    return this.#numTokens > this.#minTokens;
   }
 
   /** Takes the tokens of a stream begun elsewhere, whose text was already sent there; what was held back stays so. */
@@ -51,6 +64,6 @@ export class TextAssembler {
    * Empty after a stop string.
    */
   flush(): string {
-    return this.#matcher.push(this.#detokenizer.flush()) + this.#matcher.flush();
+    return this.#matcher.push(this.#detokenizer.flush(), this.#mayStop) + this.#matcher.flush();
   }
 }

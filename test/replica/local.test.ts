@@ -104,6 +104,31 @@ test("a stop token id is the stop reason, and a stop string cuts the text", asyn
   expect(cut.ends[0]!.usage.completionTokens).toBe(cut.tokens[0]!.length);
 });
 
+test("no end of any kind comes within min_tokens; a moved stream counts what it brings", async () => {
+  const output = expectedOutput(makeRequest(prompt(5, 10), { maxTokens: 40, ignoreEos: true }));
+  const text = (ids: readonly number[]) => wordTokenizer.decode(ids, true);
+  // Every token is a stop string of its own: the first that may end the text is the one after min_tokens.
+  const stop = [" "];
+  for (const minTokens of [0, 1, 7, 39]) {
+    const request = makeRequest(prompt(5, 10), { maxTokens: 40, ignoreEos: true, minTokens, stop });
+    const { texts, ends } = await collect(replica.generate(request, never));
+    expect(texts[0]).toBe(text(output.slice(0, minTokens + 1)).slice(0, -1));
+    expect(ends[0]).toMatchObject({ finishReason: "stop", stopReason: " " });
+    expect(ends[0]!.usage.completionTokens).toBe(minTokens + 1);
+    for (const brought of [0, 5].filter((count) => count <= minTokens)) {
+      const resume = { outputTokenIds: Int32Array.from(output.slice(0, brought)) };
+      const moved = await collect(replica.generate({ ...request, resume }, never));
+      expect(moved.tokens[0]).toEqual(output.slice(brought, minTokens + 1));
+    }
+  }
+  // Longer than the context allows: it ends at the context's end.
+  const request = makeRequest(prompt(5, 10), { maxTokens: 40, ignoreEos: true, minTokens: 100, stop });
+  expect((await collect(replica.generate(request, never))).ends[0]).toMatchObject({ finishReason: "length" });
+  // Stop token ids: the fake model, too, does not sample them before.
+  const byId = makeRequest(prompt(5, 10), { maxTokens: 40, minTokens: 20, stopTokenIds: output.slice(0, 10) });
+  expect((await collect(replica.generate(byId, never))).tokens[0]!.length).toBeGreaterThan(20);
+});
+
 test("logprobs come with every token, prompt logprobs before the first", async () => {
   const request = makeRequest(prompt(6, 70), { maxTokens: 5, ignoreEos: true, logprobs: 3, promptLogprobs: 2 });
   const { events } = await collect(replica.generate(request, never));

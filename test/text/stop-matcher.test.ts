@@ -52,6 +52,37 @@ test("nothing that later turns out to be part of a stop string is let through", 
   }
 });
 
+test("stop strings completed while none may stop are let through; those begun then can still end the text", () => {
+  const random = seeded(14);
+  const pick = (n: number) => Math.floor(random() * n);
+  const word = (length: number) => Array.from({ length }, () => "ab"[pick(2)]!).join("");
+  for (let round = 0; round < 4000; round++) {
+    const stops = Array.from({ length: 1 + pick(3) }, () => word(1 + pick(5)));
+    const parts = Array.from({ length: 12 }, () => word(pick(4)));
+    const protectedParts = pick(13);
+    const include = round % 2 === 0;
+    const matcher = new StopMatcher(new StopStrings(stops), include);
+    let sent = "";
+    for (const [i, part] of parts.entries()) sent += matcher.push(part, i >= protectedParts);
+    sent += matcher.flush();
+    const text = parts.join("");
+    let expected = { text, stop: undefined as string | undefined };
+    for (let end = parts.slice(0, protectedParts).join("").length + 1; end <= text.length; end++) {
+      const [found] = stops.filter((stop) => text.slice(0, end).endsWith(stop)).sort((a, b) => b.length - a.length);
+      if (found === undefined) continue;
+      expected = { text: text.slice(0, include ? end : end - found.length), stop: found };
+      break;
+    }
+    expect({ text: sent, stop: matcher.stop }).toEqual(expected);
+  }
+});
+
+test("a stop string that is let through is not held back", () => {
+  const matcher = new StopMatcher(new StopStrings(["abc", "ab!"]), false);
+  expect(matcher.push("xab", false)).toBe("x");
+  expect(matcher.push("c", false)).toBe("abc");
+});
+
 test("the longest stop strings, alike and overlapping, find what searching the whole text finds", () => {
   const random = seeded(13);
   const runs = (length: number) => {

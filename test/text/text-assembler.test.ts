@@ -62,6 +62,24 @@ test("a stream restored after any token goes on as the first would have", () => 
   }
 });
 
+test("a stop string ends the text with a token after min_tokens at the earliest, restored or not", () => {
+  const tokenizer = tokenizerOf("smollm");
+  const ids = tokenizer.encode(" stop go stop go stop go stop", false);
+  const pieces = Array.from(ids, (id) => tokenizer.tokenText(id)!);
+  const stop = " stop";
+  for (let minTokens = 0; minTokens <= ids.length; minTokens++) {
+    const options = { ...plain, stop: new StopStrings([stop]), minTokens };
+    const at = pieces.findIndex((piece, i) => i >= minTokens && piece === stop);
+    const expected = at < 0 ? { text: pieces.join(""), stop: undefined } : { text: pieces.slice(0, at).join(""), stop };
+    expect(assemble("smollm", ids, options)).toEqual(expected);
+    const cut = Math.max(0, at < 0 ? ids.length : at);
+    const restored = new TextAssembler(tokenizer, options);
+    restored.restore(ids.subarray(0, cut));
+    restored.push(ids.subarray(cut));
+    expect([restored.stop, restored.used]).toEqual([expected.stop, at < 0 ? 0 : 1]);
+  }
+});
+
 test("special tokens are left out or kept as asked", () => {
   const ids = tokenizerOf("smollm").encode("hi<|im_end|>\nthere", false);
   expect(assemble("smollm", ids, plain).text).toBe("hi\nthere");
