@@ -4,6 +4,7 @@ import type { Settings } from "../config/options.ts";
 import { systemClock } from "../core/clock.ts";
 import { banner } from "./banner.ts";
 import { CliError, type Command } from "./command.ts";
+import { watchFaults } from "./fault-watch.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
 import { type RunningServer, startServer } from "./start-server.ts";
 import { reportToSupervisor, supervise } from "./supervisor.ts";
@@ -48,9 +49,13 @@ async function serve(settings: Settings): Promise<number> {
   const startedMs = systemClock.nowMs();
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   const server = await startServer(settings, { onFatal: () => end(EXIT_RESTART) });
-  const stop = createStopper(server, settings.drainTimeout, end);
+  const { stop, replace } = createStopper(server, settings.drainTimeout, end);
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
+  watchFaults((error) => {
+    server.fault(error);
+    replace();
+  });
   try {
     // A model may take minutes to come; a signal need not wait for it.
     const model = await Promise.race([server.ready, ended]);
@@ -67,21 +72,42 @@ async function serve(settings: Settings): Promise<number> {
   process.exit(code);
 }
 
-/** First signal: let running requests end, at most so many seconds. Second: end them. The process ends in any case. */
-function createStopper(server: RunningServer, drainTimeoutS: number, end: (code: number) => void): () => void {
+interface Stopper {
+  /** First signal: let running requests end, at most so many seconds. Second: end them. The process ends in any case. */
+  stop(): void;
+  /** As the first signal, but for the supervisor to start the server again. */
+  replace(): void;
+}
+
+function createStopper(server: RunningServer, drainTimeoutS: number, end: (code: number) => void): Stopper {
   let signals = 0;
+  let draining = false;
   let code = 0;
   const stopAtOnce = () => {
     code = 1;
     setTimeout(() => end(1), STOP_DEADLINE_MS);
     void server.stop(false).finally(() => end(1));
   };
-  return () => {
-    signals++;
-    if (signals > 2) return end(1);
-    if (signals === 2) return stopAtOnce();
-    server.logger.info("stopping: running requests may end; a second signal stops at once");
+  const drain = () => {
+    if (draining) return;
+    draining = true;
     setTimeout(stopAtOnce, drainTimeoutS * 1000);
     void server.stop(true).finally(() => end(code));
+  };
+  return {
+    stop() {
+      signals++;
+      if (signals > 2) return end(1);
+      if (signals === 2) return stopAtOnce();
+      server.logger.info("stopping: running requests may end; a second signal stops at once");
+      code = 0;
+      drain();
+    },
+    replace() {
+      if (draining) return;
+      server.logger.error("the server is replaced after an error that nothing caught: running requests may end");
+      code = EXIT_RESTART;
+      drain();
+    },
   };
 }

@@ -42,6 +42,8 @@ export interface RunningServer {
   /** host:port of native gRPC. */
   readonly grpcAddress: string | undefined;
   readonly logger: Logger;
+  /** Counts and logs an error that nothing caught. */
+  fault(error: unknown): void;
   /** Resolves when the model answers; rejects when it cannot be loaded. */
   readonly ready: Promise<ReadyModel>;
   /** Graceful: running requests end first. May be called again, not graceful, while the first call waits. */
@@ -126,6 +128,10 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
     url: http.url,
     grpcAddress: grpc && `${isIP(settings.host) === 6 ? `[${settings.host}]` : settings.host}:${grpc.port}`,
     logger,
+    fault(error) {
+      metrics.countFault();
+      logger.error("an error that nothing caught", { error });
+    },
     ready: loading,
     async stop(graceful) {
       await Promise.all([http.stop({ graceful }), grpc?.close(graceful)]);

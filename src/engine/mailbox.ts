@@ -1,4 +1,5 @@
 import { receiveMessageOnPort, type MessagePort as WorkerPort } from "node:worker_threads";
+import { reportFault } from "../core/report-fault.ts";
 
 /**
  * The Worker's end of the way in. Polling costs 0.05 us while it computes; when it is idle it sleeps on a shared word in
@@ -35,21 +36,33 @@ export class MailboxListener<T> {
   readonly #port: WorkerPort;
   readonly #wake: Int32Array;
   readonly #onMessage: (message: T) => void;
+  readonly #report: (error: unknown) => void;
   #closed = false;
 
-  constructor(port: MessagePort, wake: SharedArrayBuffer, onMessage: (message: T) => void) {
+  /** `report` takes what onMessage throws. */
+  constructor(
+    port: MessagePort,
+    wake: SharedArrayBuffer,
+    onMessage: (message: T) => void,
+    report: (error: unknown) => void = reportFault,
+  ) {
     this.#port = port as unknown as WorkerPort;
     this.#wake = new Int32Array(wake);
     this.#onMessage = onMessage;
+    this.#report = report;
     void this.#listen();
   }
 
-  /** Takes every message that has been posted. */
+  /** Takes every message that has been posted, also after one that its receiver threw over. */
   drain(): void {
     for (;;) {
       const received = this.#closed ? undefined : receiveMessageOnPort(this.#port);
       if (!received) return;
-      this.#onMessage(received.message as T);
+      try {
+        this.#onMessage(received.message as T);
+      } catch (error) {
+        this.#report(error);
+      }
     }
   }
 

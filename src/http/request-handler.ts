@@ -90,10 +90,12 @@ export class RequestHandler {
         return this.finished(context, route, response, undefined);
       }
       this.mark(context, response);
-      void context.streamEnded.then((error) => {
+      const ended = (error: unknown) => {
         release();
         this.record(context, route, response.status, error);
-      });
+      };
+      // A stream that did not end as it should has ended, too.
+      void context.streamEnded.then(ended, ended);
       return response;
     } catch (error) {
       release();

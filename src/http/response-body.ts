@@ -1,4 +1,4 @@
-import { ServeError } from "../core/errors.ts";
+import { ServeError, toServeError } from "../core/errors.ts";
 import type { FrameSink } from "./connect/frame-sink.ts";
 import { readerReady } from "./reader-ready.ts";
 
@@ -54,15 +54,19 @@ export class ResponseBody implements FrameSink {
           for await (const chunk of chunks) {
             for (const bytes of expand(chunk)) await this.write(bytes as Uint8Array<ArrayBuffer>);
           }
+          if (!this.gone.signal.aborted) {
+            this.closing();
+            controller.close();
+          }
         } catch (error) {
-          // The protocols write their own errors into the body: what arrives here is the connection's.
-          this.gone.abort(error);
+          // The connection's, which is known already; or a fault of whoever writes the body, which then cannot be whole.
+          if (!this.gone.signal.aborted) {
+            this.gone.abort(toServeError(error));
+            controller.close(error as Error);
+          }
+        } finally {
+          this.over.resolve(this.failure());
         }
-        if (!this.gone.signal.aborted) {
-          this.closing();
-          controller.close();
-        }
-        this.over.resolve(this.failure());
       },
       cancel: (reason?: unknown) => this.drop(reason),
     };

@@ -43,7 +43,8 @@ export async function sseResponse(
 ): Promise<SseResponse> {
   const begun = Promise.withResolvers<void>();
   const stalled = () => abort(new ServeError("cancelled", "The client stopped reading.", { reason: "stalled_reader" }));
-  const writer = new SseWriter(limits, turns, stalled);
+  const broken = (cause: unknown) => abort(new ServeError("cancelled", "The stream cannot be written to.", { cause }));
+  const writer = new SseWriter(limits, turns, stalled, broken);
   let silent = true;
   const send: SendEvents = (events) => {
     silent = false;
@@ -64,8 +65,9 @@ export async function sseResponse(
     } catch (error) {
       failure = error;
       if (!silent) send(`data: ${JSON.stringify(errorBody(toServeError(error)))}\n\n`);
+    } finally {
+      keepAlive.stop();
     }
-    keepAlive.stop();
     if (!silent) await writer.close(closing);
     disconnected.removeEventListener("abort", onDisconnect);
     return failure;

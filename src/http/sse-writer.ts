@@ -19,11 +19,15 @@ export class SseWriter {
   private full: Promise<void> | undefined;
   private over = false;
 
-  /** `onStalled` is called when the reader took nothing for stalledReaderMs; the connection is then cut. */
+  /**
+   * `onStalled` is called when the reader took nothing for stalledReaderMs; the connection is then cut. `onBroken` is called
+   * when the stream refuses what is written to it.
+   */
   constructor(
     private readonly limits: Pick<Limits, "maxBufferedStreamBytes" | "stalledReaderMs">,
     private readonly turns: TurnQueue,
     private readonly onStalled: () => void,
+    private readonly onBroken: (error: unknown) => void,
   ) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.gone = promise;
@@ -57,9 +61,12 @@ export class SseWriter {
     this.flush();
     while (this.full !== undefined) await this.full;
     if (this.over) return;
-    closing();
-    this.end();
-    this.controller?.close();
+    try {
+      closing();
+    } finally {
+      this.end();
+      this.controller?.close();
+    }
   }
 
   /** The reader left: what is still sent goes nowhere. */
@@ -80,8 +87,17 @@ export class SseWriter {
 
   private readonly flush = (): void => {
     if (this.over || this.controller === undefined || this.full !== undefined || this.pending === "") return;
-    const written: unknown = this.controller.write(this.pending);
+    const events = this.pending;
     this.pending = "";
+    let written: unknown;
+    try {
+      written = this.controller.write(events);
+    } catch (error) {
+      // A stream that takes no more, for whatever reason, has no reader.
+      this.end();
+      this.onBroken(error);
+      return;
+    }
     // A promise means that the socket is full: it resolves when there is room again.
     if (written instanceof Promise) this.full = this.drained(written);
   };

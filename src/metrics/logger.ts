@@ -45,7 +45,10 @@ function prettyLine(epochS: number, level: LogLevel, message: string, fields: Lo
   const time = new Date(epochS * 1000).toISOString().slice(11, 19);
   let line = `${time} ${level.toUpperCase().padEnd(5)} ${message}`;
   for (const [name, value] of Object.entries(plain(fields))) {
-    if (value !== undefined) line += ` ${name}=${/^[\w./:@-]+$/.test(String(value)) ? value : JSON.stringify(value)}`;
+    if (value === undefined) continue;
+    // An object's own toString may be missing, or throw.
+    const text = typeof value === "object" ? "" : String(value);
+    line += ` ${name}=${/^[\w./:@-]+$/.test(text) ? text : JSON.stringify(value)}`;
   }
   return `${line}\n`;
 }
@@ -55,12 +58,23 @@ const MAX_FIELD_CHARS = 1100;
 /** About 40 frames. */
 const MAX_STACK_CHARS = 4096;
 
-/** Errors as their stack (JSON.stringify would print {}), and every text well-formed and of bounded length. */
+/** What JSON.stringify can print, as it should look. */
 function plain(fields: LogFields): LogFields {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => {
-      if (value instanceof Error) return [name, reflected(value.stack ?? value.message, MAX_STACK_CHARS)];
-      return [name, typeof value === "string" ? reflected(value, MAX_FIELD_CHARS) : value];
-    }),
-  );
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, printable(value)]));
+}
+
+/**
+ * Errors as their stack (they would print as {}), every text well-formed and of bounded length. Whatever else was thrown may
+ * hold itself, or a bigint.
+ */
+function printable(value: unknown): unknown {
+  if (value instanceof Error) return reflected(value.stack ?? value.message, MAX_STACK_CHARS);
+  if (typeof value === "string") return reflected(value, MAX_FIELD_CHARS);
+  if (typeof value !== "bigint" && (typeof value !== "object" || value === null)) return value;
+  try {
+    JSON.stringify(value);
+    return value;
+  } catch {
+    return reflected(Bun.inspect(value), MAX_FIELD_CHARS);
+  }
 }

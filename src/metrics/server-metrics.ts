@@ -65,6 +65,11 @@ export class ServerMetrics {
     labelNames: ["model_name", "code"],
     registers: this.registers,
   });
+  private readonly faults = new Counter({
+    name: "scalellm:unhandled_errors_total",
+    help: "Errors that nothing caught. After the first the server drains and is replaced.",
+    registers: this.registers,
+  });
   private readonly histograms = {
     timeToFirstToken: this.histogram("time_to_first_token_seconds", "Time to first token.", BUCKETS_S.timeToFirstToken),
     interToken: this.histogram(
@@ -131,6 +136,10 @@ export class ServerMetrics {
     engine("engine_computed_tokens_total", "Tokens computed, prefill and decode.", (e) => e.computedTokens);
     engine("spec_decode_num_draft_tokens_total", "Tokens drafted.", (e) => e.draftTokens);
     engine("spec_decode_num_accepted_tokens_total", "Drafted tokens accepted.", (e) => e.acceptedDraftTokens);
+  }
+
+  countFault(): void {
+    this.faults.inc();
   }
 
   countHttp(route: string, code: number): void {

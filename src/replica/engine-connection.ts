@@ -68,6 +68,7 @@ export class EngineConnection {
     try {
       this.#handle(message);
     } catch (error) {
+      if (this.#dead) throw error;
       // A message that cannot be taken leaves this side not knowing what the engine does: begin again with a new one.
       this.#die({ message: `A message of the engine could not be taken: ${error}`, sticky: false });
     }

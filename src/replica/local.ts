@@ -193,37 +193,36 @@ export class LocalReplica implements Replica {
 
   #stepHandlers(): StepHandlers {
     return {
-      started: (id, cachedTokens, queuedMs) => {
-        const found = this.#choices.get(id);
-        if (!found) return;
-        if (!found.request.started) this.#numNotStarted--;
-        found.request.onStarted(cachedTokens, queuedMs);
-      },
-      tokens: (id, tokenIds, logprobs, finish) => {
-        const found = this.#choices.get(id);
-        if (!found) return;
-        const { request, choice } = found;
-        let stopped: boolean;
-        try {
-          stopped = request.onTokens(choice, tokenIds, logprobs, finish, this.#nowMs);
-        } catch (cause) {
-          // The other records of the message are not its fault.
-          this.#fail(request, new ServeError("internal", "The server failed over this request's text.", { cause }));
-          return;
-        }
-        if (stopped) this.#connection.send({ type: "abort", id });
-        if (choice.ended) this.#choices.delete(id);
-        if (request.isOver) this.#over(request);
-        else this.#trials.onProgress(request);
-        this.#slowReaders.onOutput(request);
-      },
-      promptScores: (id, scores) => this.#choices.get(id)?.request.onPromptScores(scores),
-      preempted: (id) => this.#choices.get(id)?.request.onPreempted(),
-      failed: (id, code, retryAfterS) => {
-        const found = this.#choices.get(id);
-        if (found) this.#fail(found.request, failure.of(code, retryAfterS));
-      },
+      started: (id, cachedTokens, queuedMs) =>
+        this.#guard(id, ({ request }) => {
+          if (!request.started) this.#numNotStarted--;
+          request.onStarted(cachedTokens, queuedMs);
+        }),
+      tokens: (id, tokenIds, logprobs, finish) =>
+        this.#guard(id, ({ request, choice }) => {
+          const stopped = request.onTokens(choice, tokenIds, logprobs, finish, this.#nowMs);
+          if (stopped) this.#connection.send({ type: "abort", id });
+          if (choice.ended) this.#choices.delete(id);
+          if (request.isOver) this.#over(request);
+          else this.#trials.onProgress(request);
+          this.#slowReaders.onOutput(request);
+        }),
+      promptScores: (id, scores) => this.#guard(id, ({ request }) => request.onPromptScores(scores)),
+      preempted: (id) => this.#guard(id, ({ request }) => request.onPreempted()),
+      failed: (id, code, retryAfterS) =>
+        this.#guard(id, ({ request }) => this.#fail(request, failure.of(code, retryAfterS))),
     };
+  }
+
+  /** A record of a step concerns one request: what is thrown over it ends that request, and the others' are read on. */
+  #guard(id: number, take: (found: { request: LocalRequest; choice: LocalChoice }) => void): void {
+    const found = this.#choices.get(id);
+    if (!found) return;
+    try {
+      take(found);
+    } catch (cause) {
+      this.#fail(found.request, new ServeError("internal", "The server failed over this request's output.", { cause }));
+    }
   }
 
   #connect(): EngineConnection {
@@ -266,8 +265,12 @@ export class LocalReplica implements Replica {
     this.#choices.clear();
     for (const guilty of this.#trials.onDeath(this.#live)) this.#fail(guilty, failure.ofCrash());
     for (const live of this.#live) live.restart(() => this.#nextId++);
-    this.#connection = this.#connect();
-    for (const { enable } of this.#profiles) this.#connection.send({ type: "profile", enable });
+    try {
+      this.#connection = this.#connect();
+      for (const { enable } of this.#profiles) this.#connection.send({ type: "profile", enable });
+    } catch (error) {
+      this.#die(`The engine cannot be started again: ${error}`);
+    }
   }
 
   #die(message: string): void {

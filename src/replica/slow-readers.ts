@@ -21,7 +21,9 @@ export class SlowReaders {
   }
 
   #look(): void {
-    for (const request of this.#suspects) if (request.isBehind && !request.isOver && !request.held) this.#hold(request);
+    const suspects = [...this.#suspects];
+    // First: what holding one throws must not keep the others from ever being looked at.
     this.#suspects.clear();
+    for (const request of suspects) if (request.isBehind && !request.isOver && !request.held) this.#hold(request);
   }
 }

@@ -120,7 +120,14 @@ async function writeResponse(
   const sendHead = (): void => {
     if (stream.headersSent || stream.closed || stream.destroyed) return;
     // The trailers are complete only when the body is.
-    stream.on("wantTrailers", () => stream.sendTrailers(Object.fromEntries(trailer ?? [])));
+    stream.on("wantTrailers", () => {
+      try {
+        stream.sendTrailers(Object.fromEntries(trailer ?? []));
+      } catch {
+        // Called by the session: what is thrown here would be nobody's. A stream without its trailers has failed.
+        stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      }
+    });
     stream.respond(head, { waitForTrailers: trailer !== undefined });
   };
   for await (const chunk of body) {
