@@ -31,3 +31,20 @@ test("lines below the level are dropped", () => {
   expect(written.map((line) => line.split(" ").at(-1))).toEqual(["warn\n", "error\n"]);
   expect(silentLogger.error("nothing")).toBeUndefined();
 });
+
+test("whatever was thrown can be logged", () => {
+  const circular: Record<string, unknown> = {};
+  circular.self = circular;
+  const hostile = {
+    toJSON: () => {
+      throw new Error("no JSON");
+    },
+  };
+  for (const format of ["json", "pretty"] as const) {
+    const { written, logger } = lines("info", format);
+    const thrown = [circular, 1n, hostile, Object.create(null), null, undefined, Symbol("s"), () => 1, new Error("e")];
+    for (const cause of thrown) logger.error("failed", { cause });
+    expect(written.length).toBe(thrown.length);
+    for (const line of written) expect(line.indexOf("\n")).toBe(line.length - 1);
+  }
+});
