@@ -118,12 +118,21 @@ check: $(DEPS) ## Type checks, lint and format checks
 proto: $(DEPS) ## Regenerate src/gen from proto/ (no network needed)
 	cd proto && ../node_modules/.bin/buf lint && ../node_modules/.bin/buf generate
 
-bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peers/package-lock.json
-	cd bench/peers && npm ci
+build/llama.cpp/out/bin/llama-peer: bench/peers/build-llama-server.sh bench/peers/llama-peer.cc
+	bench/peers/build-llama-server.sh build/llama.cpp llama
+
+.PHONY: bench-peers
+bench-peers: build/llama.cpp/out/bin/llama-peer ## Install what our CPU engine is compared with: llama.cpp, OpenVINO GenAI
+	bench/peers/install-openvino.sh
 
 .PHONY: bench-cpu
-bench-cpu: $(DEPS) native bench/peers/node_modules/.package-lock.json ## Our CPU engine beside llama.cpp, interleaved (ARGS="--rounds 9")
-	$(BUN) bench/cpu-vs-llama.ts $(ARGS)
+bench-cpu: $(DEPS) native bench-peers ## Our CPU engine beside llama.cpp and OpenVINO, interleaved (ARGS="--rounds 9")
+	$(BUN) bench/cpu-vs-peers.ts $(ARGS)
+
+LARGE := build/gguf/llama-1b-q4_k.gguf build/gguf/mistral-7b-q4_k.gguf
+.PHONY: bench-large
+bench-large: $(LARGE) native bench-peers ## The same on a 1B and a 7B shape in Q4_K_M of random weights (5 GB of disk, 16 of memory)
+	@for file in $(LARGE); do echo "$$file"; $(BUN) bench/cpu-vs-peers.ts --model $$file --rounds 3 $(ARGS) || exit 1; done
 
 .PHONY: bench-stolen-core
 bench-stolen-core: $(DEPS) native ## What our CPU engine keeps of its speed when another process takes a core
@@ -131,12 +140,12 @@ bench-stolen-core: $(DEPS) native ## What our CPU engine keeps of its speed when
 
 # Checkpoints of random weights: Q4_0, K-quants and mixtures of experts in sizes that a small machine runs.
 QUANTS := $(patsubst %,build/gguf/%.gguf,smollm2-q4_0 llama-q4_k qwen3moe-q4_k qwen3moe-q8_0 mixtral-q4_k)
-build/gguf/%.gguf: bench/make-gguf.ts test/model/gguf/random-gguf.ts | $(DEPS) build/libscalellm_cpu.so $(MODEL)
+build/gguf/%.gguf: bench/make-gguf.ts test/model/gguf/random-gguf.ts test/model/gguf/gguf-writer.ts | $(DEPS) build/libscalellm_cpu.so $(MODEL)
 	$(BUN) bench/make-gguf.ts $@
 
 .PHONY: bench-quants
-bench-quants: $(QUANTS) native bench/peers/node_modules/.package-lock.json ## The same on Q4_0, K-quants and mixtures of experts of random weights
-	@for file in $(QUANTS); do echo "$$file"; $(BUN) bench/cpu-vs-llama.ts --model $$file $(ARGS) || exit 1; done
+bench-quants: $(QUANTS) native bench-peers ## The same on Q4_0, K-quants and mixtures of experts of random weights
+	@for file in $(QUANTS); do echo "$$file"; $(BUN) bench/cpu-vs-peers.ts --model $$file $(ARGS) || exit 1; done
 
 .PHONY: format
 format: $(DEPS) ## Format all code

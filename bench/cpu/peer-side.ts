@@ -32,7 +32,7 @@ export class PeerSide implements Side {
 /** The next line's object. Rejects with the worker's own error, or when the worker has ended. */
 async function next(lines: AsyncIterator<string>): Promise<Record<string, unknown>> {
   const line = await lines.next();
-  if (line.done === true) throw new Error("the peer ended; is it installed? (npm ci in bench/peers)");
+  if (line.done === true) throw new Error("the peer ended");
   const answer = JSON.parse(line.value) as Record<string, unknown>;
   if (typeof answer.error === "string") throw new Error(`the peer failed: ${answer.error}`);
   return answer;

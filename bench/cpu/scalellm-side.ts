@@ -17,7 +17,7 @@ export const WARM_STEPS = DECODE_PARTS;
 
 /**
  * Our engine in this process, below the scheduler: steps go straight to the backend, as a peer's worker calls its own
- * engine. A step samples every stream (greedy), which the peers' steps do not.
+ * engine. A step samples every stream (greedy), as OpenVINO's steps do and llama.cpp's do not.
  */
 export class ScaleLlmSide implements Side {
   readonly name = "scalellm";

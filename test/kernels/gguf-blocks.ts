@@ -150,6 +150,7 @@ const blocks: Record<number, Block> = {
   },
 };
 
+export const blockBytes = (dtype: number): number => blocks[dtype]!.bytes;
 export const blockValues = (dtype: number): number => blocks[dtype]!.values;
 
 /**

@@ -1,3 +1,5 @@
+import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
+
 /** Writes GGUF files for tests, valid or, through `raw`, broken at will. Layout: the GGUF specification. */
 export type GgufValue =
   | { u32: number }
@@ -21,6 +23,8 @@ export interface GgufTensorSpec {
   /** Overrides the place after the tensor before. */
   offset?: bigint;
   data?: Buffer;
+  /** The same in pieces, made as they are written: for files that do not fit in memory. */
+  pieces?: () => Iterable<Uint8Array>;
 }
 
 export interface GgufSpec {
@@ -75,8 +79,14 @@ function encode(value: GgufValue): Buffer {
   return value.raw;
 }
 
-/** The file, and how many of its bytes are header. */
-export function writeGguf(spec: GgufSpec): { bytes: Buffer; headerBytes: number } {
+interface GgufLayout {
+  readonly header: Buffer;
+  /** Bytes of the whole file. */
+  readonly numBytes: number;
+  readonly places: ReadonlyArray<{ readonly at: number; readonly tensor: GgufTensorSpec }>;
+}
+
+function layOut(spec: GgufSpec): GgufLayout {
   const alignmentValue = spec.metadata["general.alignment"];
   const alignment = alignmentValue !== undefined && "u32" in alignmentValue ? alignmentValue.u32 || 32 : 32;
   const keys = Object.entries(spec.metadata);
@@ -99,8 +109,41 @@ export function writeGguf(spec: GgufSpec): { bytes: Buffer; headerBytes: number 
   }
   const header = Buffer.concat(parts);
   const dataStart = end === 0 ? header.length : Math.ceil(header.length / alignment) * alignment;
-  const bytes = Buffer.alloc(dataStart + end);
+  return {
+    header,
+    numBytes: dataStart + end,
+    places: places.map(({ at, tensor }) => ({ at: dataStart + at, tensor })),
+  };
+}
+
+/** The file, and how many of its bytes are header. */
+export function writeGguf(spec: GgufSpec): { bytes: Buffer; headerBytes: number } {
+  const { header, numBytes, places } = layOut(spec);
+  const bytes = Buffer.alloc(numBytes);
   header.copy(bytes);
-  for (const { at, tensor } of places) tensor.data?.copy(bytes, dataStart + at);
+  for (const { at, tensor } of places) tensor.data?.copy(bytes, at);
   return { bytes, headerBytes: header.length };
+}
+
+/** Writes the file piece by piece; it may be larger than memory. What no piece fills is a hole of zeros. */
+export function writeGgufFile(path: string, spec: GgufSpec): void {
+  const { header, numBytes, places } = layOut(spec);
+  const fd = openSync(path, "w");
+  try {
+    ftruncateSync(fd, numBytes);
+    writeAll(fd, header, 0);
+    for (const { at, tensor } of places) {
+      let to = at;
+      for (const piece of tensor.pieces?.() ?? (tensor.data ? [tensor.data] : [])) {
+        writeAll(fd, piece, to);
+        to += piece.length;
+      }
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
 }

@@ -1,13 +1,19 @@
 // Checkpoints of random weights in the shapes and the storage types that llama.cpp's converter gives real ones, for
 // speed and for the distance of kernels from float32. A file is a function of its shape alone.
-import { writeFileSync } from "node:fs";
 import { FileSource } from "../../../src/model/file-source.ts";
 import { GGML_TYPES } from "../../../src/model/gguf/ggml-types.ts";
 import { readGguf } from "../../../src/model/gguf/read-gguf.ts";
 import type { WeightDtype } from "../../../src/model/spec.ts";
-import { type Random, random, randomWeights, weightValues } from "../../kernels/gguf-blocks.ts";
+import {
+  blockBytes,
+  blockValues,
+  type Random,
+  random,
+  randomWeights,
+  weightValues,
+} from "../../kernels/gguf-blocks.ts";
 import { Dtype } from "../../kernels/library.ts";
-import { type GgufTensorSpec, type GgufValue, writeGguf } from "./gguf-writer.ts";
+import { type GgufTensorSpec, type GgufValue, writeGgufFile } from "./gguf-writer.ts";
 
 const TOKENIZER_SOURCE = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const TOKENIZER_KEYS = [
@@ -35,6 +41,8 @@ export interface RandomShape {
    * is Q8_0. Q8_0: every matrix.
    */
   readonly quantization: "Q4_K_M" | "Q4_0" | "Q8_0";
+  /** Most values drawn for a storage type and row length: what is longer repeats them. Default: all values are drawn. */
+  readonly drawn?: number;
 }
 
 /** 470 M parameters, 120 M of them used by a token. */
@@ -89,12 +97,40 @@ export const RANDOM_SHAPES = {
   },
 } as const satisfies Record<string, RandomShape>;
 
+/** What people run, in full size: for speed alone, since reading and multiplying take as long whatever the weights. */
+export const LARGE_SHAPES = {
+  // 1.1 G parameters, 670 MB, with Llama 3.2 1B's layers.
+  "llama-1b-q4_k": {
+    architecture: "llama",
+    layers: 16,
+    hidden: 2048,
+    heads: 32,
+    kvHeads: 8,
+    headDim: 64,
+    inner: 8192,
+    quantization: "Q4_K_M",
+    drawn: 1 << 22,
+  },
+  // 7.2 G parameters, 4.3 GB, with Mistral 7B's layers.
+  "mistral-7b-q4_k": {
+    architecture: "llama",
+    layers: 32,
+    hidden: 4096,
+    heads: 32,
+    kvHeads: 8,
+    headDim: 128,
+    inner: 14_336,
+    quantization: "Q4_K_M",
+    drawn: 1 << 22,
+  },
+} as const satisfies Record<string, RandomShape>;
+
 /** Writes a checkpoint with the bundled model's tokenizer, and so its vocabulary. */
 export function writeRandomGguf(path: string, shape: RandomShape): void {
   const tokenizer = tokenizerMetadata();
   const vocab = (tokenizer["tokenizer.ggml.tokens"] as { strings: readonly string[] }).strings.length;
   const metadata = { "general.architecture": { string: shape.architecture }, ...numbers(shape), ...tokenizer };
-  writeFileSync(path, writeGguf({ metadata, tensors: tensorsOf(shape, vocab) }).bytes);
+  writeGgufFile(path, { metadata, tensors: tensorsOf(shape, vocab) });
 }
 
 function numbers({ architecture, ...shape }: RandomShape): Record<string, GgufValue> {
@@ -141,7 +177,8 @@ function tensorsOf(shape: RandomShape, vocab: number): GgufTensorSpec[] {
   const queries = heads * headDim;
   const keys = kvHeads * headDim;
   const norm = (name: string, size: number) => normTensor(name, size, next);
-  const matrix = (name: string, type: WeightDtype, ...sizes: number[]) => matrixTensor(name, type, sizes, next);
+  const pool = new WeightPool(next, shape.drawn ?? Number.POSITIVE_INFINITY);
+  const matrix = (name: string, type: WeightDtype, ...sizes: number[]) => matrixTensor(name, type, sizes, pool);
   const tensors = [
     // Tied embeddings have the type of an output matrix.
     matrix("token_embd.weight", storageType(shape, "output", 0), vocab, hidden),
@@ -198,17 +235,46 @@ function storageType({ quantization, layers, experts }: RandomShape, name: strin
 }
 
 function normTensor(name: string, size: number, next: Random): GgufTensorSpec {
-  const data = Buffer.from(Float32Array.from({ length: size }, () => 0.5 + next()).buffer);
-  return { name, shape: [size], type: 0, numBytes: data.length, data };
+  const pieces = () => [new Uint8Array(Float32Array.from({ length: size }, () => 0.5 + next()).buffer)];
+  return { name, shape: [size], type: 0, numBytes: 4 * size, pieces };
 }
 
 /** Weights of root mean square 1 / sqrt(cols), so that a product is about as large as what goes in. */
-function matrixTensor(name: string, dtype: WeightDtype, shape: number[], next: Random): GgufTensorSpec {
+function matrixTensor(name: string, dtype: WeightDtype, shape: number[], pool: WeightPool): GgufTensorSpec {
   const number = Dtype[dtype.toUpperCase() as keyof typeof Dtype];
   const [type] = [...GGML_TYPES].find(([, ggml]) => ggml.dtype === dtype)!;
   const values = shape.reduce((product, size) => product * size, 1);
-  const data = Buffer.from(randomWeights(number, values, next, unitScale(number) / Math.sqrt(shape.at(-1)!)).buffer);
-  return { name, shape, type, numBytes: data.length, data };
+  return { name, shape, type, ...pool.take(number, values, shape.at(-1)!) };
+}
+
+/** Random weights, drawn when they are written. */
+class WeightPool {
+  readonly #next: Random;
+  readonly #most: number;
+  readonly #drawn = new Map<string, Uint8Array>();
+
+  /** Matrices of more values than `most` share what is drawn for their type and row length. */
+  constructor(next: Random, most: number) {
+    this.#next = next;
+    this.#most = most;
+  }
+
+  take(dtype: number, values: number, cols: number): { numBytes: number; pieces: () => Iterable<Uint8Array> } {
+    const numBytes = (values / blockValues(dtype)) * blockBytes(dtype);
+    const draw = (count: number) => randomWeights(dtype, count, this.#next, unitScale(dtype) / Math.sqrt(cols));
+    const pieces = () => {
+      if (values <= this.#most) return [draw(values)];
+      const key = `${dtype} ${cols}`;
+      const drawn = this.#drawn.get(key) ?? draw(this.#most);
+      this.#drawn.set(key, drawn);
+      return repeated(drawn, numBytes);
+    };
+    return { numBytes, pieces };
+  }
+}
+
+function* repeated(bytes: Uint8Array, numBytes: number): Generator<Uint8Array> {
+  for (let at = 0; at < numBytes; at += bytes.length) yield bytes.subarray(0, numBytes - at);
 }
 
 /** The scale that makes the root mean square of a type's random weights 1; types without scales do not use it. */

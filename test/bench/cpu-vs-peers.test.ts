@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { PeerSide } from "../../bench/cpu/peer-side.ts";
+import { startPeers } from "../../bench/cpu/peers.ts";
 import { ScaleLlmSide, WARM_STEPS } from "../../bench/cpu/scalellm-side.ts";
 import { summariseRounds } from "../../bench/cpu/summarise-rounds.ts";
 import type { Backend, BackendInfo, BackendProfile } from "../../src/backend/backend.ts";
@@ -144,18 +145,31 @@ test("a peer's worker is asked line by line, and its failures are errors", async
   await expect(PeerSide.start([process.execPath, "-e", "0"])).rejects.toThrow("ended");
 });
 
+test("a peer that is not installed or does not start is left out with a word; an unknown one is an error", async () => {
+  const said: string[] = [];
+  const peers = await startPeers(["openvino", "llama.cpp"], "/nowhere.gguf", 1, (message) => said.push(message));
+  expect(peers).toEqual([]);
+  expect(said.map((message) => message.split(":")[0])).toEqual(["openvino is left out", "llama.cpp is left out"]);
+  await expect(startPeers(["ollama"], "x", 1, () => {})).rejects.toThrow(
+    "--peers: ollama is none of llama.cpp, openvino",
+  );
+}, 60_000);
+
 test("rounds are summarised by medians; ratios are taken within a round", () => {
   // A slow moment between two fast ones: as much takes 3 times 1/1000 s.
   const limits = [2000, 500, 2000].map((rate) => ({ readBytesPerS: rate, int8MacsPerS: 4 * rate, f32MacsPerS: 1 }));
   const measured = (tokensPerS: number, seconds: number) => ({ tokens: 10, seconds, cpuSeconds: 0.1, tokensPerS });
   const rounds = [
-    { ours: measured(100, 1), peer: measured(50, 1), limits },
-    { ours: measured(10, 2), peer: measured(20, 1), limits },
-    { ours: measured(60, 4), peer: measured(50, 1), limits },
+    { ours: measured(100, 1), peers: [measured(50, 1), measured(10, 1)], limits },
+    { ours: measured(10, 2), peers: [measured(20, 1), measured(200, 1)], limits },
+    { ours: measured(60, 4), peers: [measured(50, 1), measured(60, 1)], limits },
   ];
   const summary = summariseRounds(rounds, { bytes: 1000, ops: 2000 });
   expect(summary.ours).toEqual({ median: 60, min: 10, max: 100 });
-  expect(summary.ratio).toEqual({ median: 1.2, min: 0.5, max: 2 });
+  expect(summary.peers[0]!.ratio).toEqual({ median: 1.2, min: 0.5, max: 2 });
+  expect(summary.peers[1]!.ratio).toEqual({ median: 1, min: 0.05, max: 10 });
+  expect(summary.strongest).toBe(1);
+  expect(summariseRounds([{ ...rounds[0]!, peers: [] }], { bytes: 1, ops: 1 }).strongest).toBe(-1);
   expect(summary.readShare).toEqual({ median: 0.5, min: 0.25, max: 1 });
   expect(summary.computeShare).toEqual({ median: 0.25, min: 0.125, max: 0.5 });
   expect(summary.oursCpuMs.median).toBeCloseTo(10);
