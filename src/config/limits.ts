@@ -118,6 +118,15 @@ export const LIMITS = Object.freeze({
   maxTemplateValues: 16 * 1024,
   /** Chat templates are programs; a loop that runs longer than this is refused. */
   templateDeadlineMs: 2_000,
+  /**
+   * Characters of all that a template builds on its way, by the context: a chat's text, 5 characters a token, is handled
+   * some 10 to 20 times. Strings take one byte a character or two.
+   */
+  templateCharsPerToken: 512,
+  /** But at least this. */
+  minMaxTemplateChars: 4 * 1024 * 1024,
+  /** And at most this, in the longest contexts. */
+  maxTemplateChars: 64 * 1024 * 1024,
   /** Rendered prompts longer than this many characters a token of context cannot fit, so they are refused unread. */
   maxCharsPerToken: 32,
   /** A short text is encoded in milliseconds; a busy machine may take long to run the Worker at all. */

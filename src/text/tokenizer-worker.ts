@@ -43,7 +43,7 @@ class TokenizerWorker {
   #render(messages: readonly ChatMessage[], options: RenderOptions): string {
     const { chatTemplate, templateTokens } = this.#open;
     if (chatTemplate === undefined) throw new ChatTemplateError("This model has no chat template.");
-    this.#template ??= new ChatTemplate(chatTemplate, templateTokens);
+    this.#template ??= new ChatTemplate(chatTemplate, templateTokens, this.#open.maxTemplateChars);
     return this.#template.render(messages, options);
   }
 

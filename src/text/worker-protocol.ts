@@ -11,6 +11,8 @@ export interface OpenMessage {
   readonly templateTokens: Readonly<Record<string, string>>;
   /** Rendered chats longer than this are refused, not encoded. */
   readonly maxChars: number;
+  /** All that a template builds for one chat. */
+  readonly maxTemplateChars: number;
 }
 
 export type TextRequest =

@@ -35,6 +35,10 @@ export async function createTextService(source: TextSource, options: TextService
     chatTemplate: source.chatTemplate,
     templateTokens: definition.templateTokens,
     maxChars: options.maxModelLen * LIMITS.maxCharsPerToken,
+    maxTemplateChars: Math.min(
+      LIMITS.maxTemplateChars,
+      Math.max(LIMITS.minMaxTemplateChars, options.maxModelLen * LIMITS.templateCharsPerToken),
+    ),
   };
   // `smol` saves 10 MB; the encoder's memory lies outside the JavaScript heap anyway.
   const createWorker =

@@ -142,6 +142,20 @@ describe("texts that are refused", () => {
   });
 });
 
+test("a template that fills the memory is refused, and the next chat is served by the same Worker", async () => {
+  const double =
+    "{% set ns = namespace(x='ab') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}";
+  const chatTemplate = `{% if messages[0].content == 'double' %}${double}{% endif %}ok`;
+  const { service, workers } = await start({ ...sourceOf("gpt2"), chatTemplate }, 1000);
+  expect(await failure(service.encodeChat([{ role: "user", content: "double" }], prompt))).toMatchObject({
+    code: "invalid_argument",
+    reason: "chat_template_error",
+    message: expect.stringContaining("builds more than"),
+  });
+  expect((await service.encodeChat([{ role: "user", content: "hi" }], prompt)).text).toBe("ok");
+  expect(workers()).toBe(1);
+});
+
 test("a template without end is stopped; the requests behind it do not wait for that", async () => {
   const loop = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
   const chatTemplate = `{% if messages[0].content == 'loop' %}${loop}{% endif %}ok`;
