@@ -14,6 +14,12 @@ export class LocalChoice {
   readonly index: number;
   readonly outputTokenIds: number[] = [];
   ended = false;
+  /** It was being computed when a Worker died, and has not got past that place since. */
+  suspected = false;
+  /** The present Worker has begun to compute it. */
+  begun = false;
+  /** Past this many output tokens it is past the place where a Worker died, or past what it brought. */
+  #place = 0;
   /** Set where the engine or its text ended it. */
   finishReason: FinishReason | undefined;
   stopReason: string | number | undefined;
@@ -37,7 +43,20 @@ export class LocalChoice {
   /** Takes the tokens of a stream begun elsewhere, whose text has been sent. */
   restore(tokenIds: Int32Array): void {
     for (const id of tokenIds) this.outputTokenIds.push(id);
+    this.#place = tokenIds.length;
     this.#assembler.restore(tokenIds);
+  }
+
+  /** It has got somewhere: past the place where a Worker died under it or, where none did, to a first token. */
+  get isPast(): boolean {
+    return this.ended || this.outputTokenIds.length > this.#place;
+  }
+
+  /** The Worker died. `lag`: tokens that steps in flight may have had more than have been told. */
+  onDeath(lag: number): void {
+    if (this.begun && !this.ended) this.suspected = true;
+    if (this.begun && this.isPast) this.#place = this.outputTokenIds.length + lag;
+    this.begun = false;
   }
 
   /** What tokens turned into. `finish`: a FINISH of the engine's. */

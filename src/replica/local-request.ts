@@ -8,6 +8,7 @@ import { StopStrings } from "../text/stop-strings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { EventQueue } from "./event-queue.ts";
 import { LocalChoice } from "./local-choice.ts";
+import type { Death } from "./restart-budget.ts";
 
 /** A running request: everything needed to tell its story to one reader, and to begin it again after a fault. */
 export class LocalRequest {
@@ -21,8 +22,10 @@ export class LocalRequest {
   submitted = false;
   /** Nothing is computed for it, since its reader is behind. */
   held = false;
-  /** Workers that died with it, since it last got a token. */
-  crashes = 0;
+  /** It got to its end: every choice has one. */
+  hasEnded = false;
+  /** Of Workers that had it, since it last got past the place of one. */
+  deaths: readonly Death[] = [];
   /** Called once, when nothing more will happen. */
   onOver: () => void = () => {};
   #live: number;
@@ -73,6 +76,34 @@ export class LocalRequest {
     if (this.request.sampling.promptLogprobs === undefined) this.#sendPrompt();
   }
 
+  /** What a Worker has begun of it has got somewhere; false where nothing was begun. See LocalChoice.isPast. */
+  get isPast(): boolean {
+    let any = false;
+    for (const choice of this.choices) {
+      if (!choice.begun && !choice.suspected) continue;
+      if (!choice.isPast) return false;
+      any = true;
+    }
+    return any;
+  }
+
+  /** A Worker died while it computed it, and it is not past that place. */
+  get isSuspected(): boolean {
+    return this.deaths.length > 0 && this.choices.some((choice) => choice.suspected);
+  }
+
+  /** The Worker that had it died. */
+  onDeath(death: Death, lag: number): void {
+    this.deaths = this.isPast ? [death] : [...this.deaths, death];
+    for (const choice of this.choices) choice.onDeath(lag);
+  }
+
+  /** It has got past the place of a death, or is over. */
+  acquit(): void {
+    this.deaths = [];
+    for (const choice of this.choices) choice.suspected = false;
+  }
+
   onPreempted(): void {
     this.#timings.preemptions++;
   }
@@ -90,7 +121,6 @@ export class LocalRequest {
     nowMs: number,
   ) {
     this.#sendPrompt();
-    this.crashes = 0;
     if (this.#timings.firstTokenMs === this.#timings.arrivedMs) this.#timings.firstTokenMs = nowMs;
     const delta = choice.push(tokenIds, logprobs, finish);
     if (delta.tokenIds.length > 0 || delta.text !== "") this.events.push(delta);
@@ -109,7 +139,10 @@ export class LocalRequest {
         },
         timings: { ...this.#timings, finishedMs: nowMs },
       });
-      if (this.#live === 0) this.events.end();
+      if (this.#live === 0) {
+        this.hasEnded = true;
+        this.events.end();
+      }
     }
     return choice.ended && finish === FINISH.none;
   }

@@ -1,6 +1,7 @@
 import { type Clock, clockOriginMs } from "../core/clock.ts";
 import { ServeError } from "../core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../core/generate.ts";
+import { DEFAULT_SAMPLING } from "../core/sampling-params.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { EngineReady, ProfileReply } from "../engine/messages.ts";
@@ -42,7 +43,7 @@ export class LocalReplica implements Replica {
   readonly #choices = new Map<number, { request: LocalRequest; choice: LocalChoice }>();
   readonly #counters = new ReplicaCounters();
   readonly #restarts: RestartBudget;
-  readonly #trials = new CrashTrials((live) => this.#submit(live));
+  readonly #trials: CrashTrials;
   readonly #slowReaders = new SlowReaders((live) => this.#hold(live));
   readonly #started = Promise.withResolvers<void>();
   /** Asked for and not answered yet, in order. */
@@ -55,6 +56,7 @@ export class LocalReplica implements Replica {
   #backend: BackendConfig;
   #state: "loading" | "ready" | "restarting" | "closed" | "fatal" = "loading";
   #nextId = 1;
+  #canaryId = 0;
   #numNotStarted = 0;
   #nowMs = 0;
 
@@ -63,6 +65,12 @@ export class LocalReplica implements Replica {
     this.#options = options;
     this.#backend = options.backend;
     this.#restarts = new RestartBudget(options.clock);
+    // Two steps may be in flight; with speculation one, of a token and its drafts.
+    this.#trials = new CrashTrials(this.#live, 2 + options.engine.speculativeTokens, {
+      submit: (live) => this.#submit(live),
+      withdraw: (live) => this.#withdraw(live),
+      runCanary: () => this.#runCanary(),
+    });
     this.#handlers = this.#stepHandlers();
     this.#connection = this.#connect();
   }
@@ -156,7 +164,7 @@ export class LocalReplica implements Replica {
     live.onOver = () => signal.removeEventListener("abort", onAbort);
     this.#live.add(live);
     this.#numNotStarted++;
-    this.#submit(live);
+    this.#trials.admit(live);
     return live;
   }
 
@@ -191,14 +199,25 @@ export class LocalReplica implements Replica {
     }
   }
 
+  /** Has the engine compute one token that nobody reads. */
+  #runCanary(): void {
+    this.#canaryId = this.#nextId++;
+    const prompt = Int32Array.of(this.#tokenizer!.eosTokenIds[0] ?? 0);
+    const sampling = engineSampling({ ...DEFAULT_SAMPLING, maxTokens: 1, temperature: 0 }, []);
+    const choices = [{ id: this.#canaryId, index: 0, outputTokens: new Int32Array(0) }];
+    this.#connection.send({ type: "add", prompt, sampling, priority: 0, tenant: "", deadlineInMs: undefined, choices });
+  }
+
   #stepHandlers(): StepHandlers {
     return {
       started: (id, cachedTokens, queuedMs) =>
-        this.#guard(id, ({ request }) => {
+        this.#guard(id, ({ request, choice }) => {
+          choice.begun = true;
           if (!request.started) this.#numNotStarted--;
           request.onStarted(cachedTokens, queuedMs);
         }),
-      tokens: (id, tokenIds, logprobs, finish) =>
+      tokens: (id, tokenIds, logprobs, finish) => {
+        if (id === this.#canaryId) this.#trials.onCanary();
         this.#guard(id, ({ request, choice }) => {
           const stopped = request.onTokens(choice, tokenIds, logprobs, finish, this.#nowMs);
           if (stopped) this.#connection.send({ type: "abort", id });
@@ -206,11 +225,14 @@ export class LocalReplica implements Replica {
           if (request.isOver) this.#over(request);
           else this.#trials.onProgress(request);
           this.#slowReaders.onOutput(request);
-        }),
+        });
+      },
       promptScores: (id, scores) => this.#guard(id, ({ request }) => request.onPromptScores(scores)),
       preempted: (id) => this.#guard(id, ({ request }) => request.onPreempted()),
-      failed: (id, code, retryAfterS) =>
-        this.#guard(id, ({ request }) => this.#fail(request, failure.of(code, retryAfterS))),
+      failed: (id, code, retryAfterS) => {
+        if (id === this.#canaryId) this.#trials.onCanary();
+        this.#guard(id, ({ request }) => this.#fail(request, failure.of(code, retryAfterS)));
+      },
     };
   }
 
@@ -250,20 +272,28 @@ export class LocalReplica implements Replica {
     if (this.#state === "closed") return;
     this.#state = "ready";
     this.#started.resolve();
-    this.#trials.onReady(this.#live);
+    this.#trials.onReady();
   }
 
   #onDeath(death: EngineDeath): void {
     if (this.#state === "closed") return;
-    if (!this.#ready || death.sticky || !this.#restarts.take()) {
+    if (!this.#ready || death.sticky) {
+      this.#die(death.message);
+      return;
+    }
+    this.#state = "restarting";
+    this.#choices.clear();
+    const { guilty, broken } = this.#trials.onDeath(this.#restarts.record());
+    if (broken || this.#restarts.isSpent) {
       this.#die(death.message);
       return;
     }
     this.#options.onNotice?.(`The engine failed and is started again: ${death.message}`);
-    this.#state = "restarting";
     this.#counters.restart();
-    this.#choices.clear();
-    for (const guilty of this.#trials.onDeath(this.#live)) this.#fail(guilty, failure.ofCrash());
+    if (guilty) {
+      this.#options.onNotice?.(`The request ${guilty.request.id} is given up: the engine fails whenever it runs it.`);
+      this.#fail(guilty, failure.ofCrash());
+    }
     for (const live of this.#live) live.restart(() => this.#nextId++);
     try {
       this.#connection = this.#connect();
@@ -286,14 +316,20 @@ export class LocalReplica implements Replica {
 
   /** Computes nothing more for a request until its reader has taken all that waits; then it goes on as after a fault. */
   #hold(live: LocalRequest): void {
-    this.#abort(live);
+    this.#withdraw(live);
     live.held = true;
-    live.submitted = false;
-    live.restart(() => this.#nextId++);
+    this.#trials.onGone(live);
     live.events.whenEmpty(() => {
       live.held = false;
-      if (!live.isOver) this.#submit(live);
+      if (!live.isOver) this.#trials.admit(live);
     });
+  }
+
+  /** Takes a request from the engine; submitted again, it goes on where it was. */
+  #withdraw(live: LocalRequest): void {
+    this.#abort(live);
+    live.submitted = false;
+    live.restart(() => this.#nextId++);
   }
 
   /** The reader went away. */
@@ -329,7 +365,7 @@ export class LocalReplica implements Replica {
     if (!this.#live.delete(live)) return;
     if (!live.started) this.#numNotStarted--;
     live.onOver();
-    this.#trials.onProgress(live);
+    this.#trials.onGone(live);
     if (this.#drained && this.#live.size === 0) this.#drained.resolve();
   }
 }

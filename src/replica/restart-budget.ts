@@ -1,24 +1,34 @@
 import type { Clock } from "../core/clock.ts";
 
-/** More than this many restarts within the window mean that a new Worker does not help. */
-const MAX_RESTARTS = 8;
+/** More deaths than this within the window that nothing explains mean that a new Worker does not help. */
+const MAX_UNEXPLAINED = 8;
 const WINDOW_MS = 60_000;
 
-/** Bounds how often the engine Worker is started again. */
+/** A Worker's death. */
+export interface Death {
+  readonly atMs: number;
+  /** A request was found to be its cause, or left before it could be tried: it says nothing about the engine. */
+  explained: boolean;
+}
+
+/** Bounds how often the engine Worker is started again for no known reason. */
 export class RestartBudget {
   readonly #clock: Clock;
-  readonly #restartsMs: number[] = [];
+  #deaths: Death[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** False when the budget is spent. */
-  take(): boolean {
-    const nowMs = this.#clock.nowMs();
-    while (this.#restartsMs.length > 0 && this.#restartsMs[0]! < nowMs - WINDOW_MS) this.#restartsMs.shift();
-    if (this.#restartsMs.length >= MAX_RESTARTS) return false;
-    this.#restartsMs.push(nowMs);
-    return true;
+  record(): Death {
+    const death = { atMs: this.#clock.nowMs(), explained: false };
+    this.#deaths.push(death);
+    return death;
+  }
+
+  get isSpent(): boolean {
+    const sinceMs = this.#clock.nowMs() - WINDOW_MS;
+    this.#deaths = this.#deaths.filter(({ atMs, explained }) => !explained && atMs >= sinceMs);
+    return this.#deaths.length > MAX_UNEXPLAINED;
   }
 }

@@ -104,6 +104,59 @@ test("a request that kills Workers is given up, the others are not", async () =>
   await replica.close();
 });
 
+test("culprits, one after the other and at once, end alone: streams and arrivals go on, and the process does", async () => {
+  const crashToken = 102;
+  const fatal: Error[] = [];
+  const notices: string[] = [];
+  const replica = await startReplica({
+    fake: { ...SLOW, faults: { crashToken } },
+    replica: { onFatal: (error) => fatal.push(error), onNotice: (message) => notices.push(message) },
+  });
+  const [long, ...arrivals] = innocent(12, crashToken);
+  const requests = [{ ...long!, sampling: { ...long!.sampling, maxTokens: 30 } }];
+  const results = requests.map((request) => collect(replica.generate(request, never)));
+  const poisonous = (n: number) => makeRequest([...prompt(n, 10), crashToken], { maxTokens: 5 }, { n: 1 + (n % 3) });
+  const failures: Promise<unknown>[] = [];
+  for (let i = 0; i < 11; i++) {
+    // Two at once now and then; an innocent request arrives while they are tried.
+    failures.push(failureOf(collect(replica.generate(poisonous(i), never))));
+    if (i % 4 === 1) failures.push(failureOf(collect(replica.generate(poisonous(i + 100), never))));
+    requests.push(arrivals[i]!);
+    results.push(collect(replica.generate(arrivals[i]!, never)));
+    if (i % 2 === 0) await failures.at(-1);
+  }
+  for (const failure of await Promise.all(failures)) expect(failure).toMatchObject({ code: "internal" });
+  (await Promise.all(results)).forEach((result, i) => {
+    expect(result.tokens[0]).toEqual(expectedOutput(requests[i]!));
+  });
+  expect(fatal).toEqual([]);
+  expect(notices.filter((notice) => notice.includes("given up")).length).toBe(failures.length);
+  expect(replica.stats()).toMatchObject({ ready: true, waiting: 0 });
+  await replica.close();
+}, 30_000);
+
+test("a culprit that leaves before its verdict, again and again, is not fatal either", async () => {
+  const crashToken = 102;
+  const fatal: Error[] = [];
+  const replica = await startReplica({
+    fake: { faults: { crashToken } },
+    replica: { onFatal: (error) => fatal.push(error) },
+  });
+  for (let i = 0; i < 12; i++) {
+    const leaving = new AbortController();
+    const deaths = until(() => !replica.stats().ready);
+    const left = failureOf(collect(replica.generate(makeRequest([...prompt(i, 5), crashToken]), leaving.signal)));
+    await deaths;
+    leaving.abort();
+    expect(await left).toMatchObject({ code: "cancelled" });
+    await until(() => replica.stats().ready || fatal.length > 0);
+  }
+  expect(fatal).toEqual([]);
+  const [request] = innocent(1, crashToken);
+  expect((await collect(replica.generate(request!, never))).tokens[0]).toEqual(expectedOutput(request!));
+  await replica.close();
+}, 30_000);
+
 test("a sticky error ends every stream and is reported once", async () => {
   const fatal: Error[] = [];
   const replica = await startReplica({
@@ -127,7 +180,7 @@ test("an engine that dies again and again is fatal", async () => {
     fake: { faults: { crashSteps: [1] } },
     replica: { onFatal: (error) => fatal.push(error) },
   });
-  // Each one is given up after three Workers; the ninth death in a minute is one too many.
+  // The first is given up after three Workers; then they die of nothing at all, too.
   for (let i = 0; i < 4 && fatal.length === 0; i++) {
     await collect(replica.generate(makeRequest(prompt(i, 5), { maxTokens: 3 }), never)).catch(() => {});
   }
