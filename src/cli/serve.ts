@@ -1,13 +1,14 @@
 import { isSupervisedChild } from "../config/environment.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/options.ts";
+import { readApiKeys } from "../config/read-api-keys.ts";
 import { systemClock } from "../core/clock.ts";
 import { banner } from "./banner.ts";
 import { CliError, type Command } from "./command.ts";
 import { watchFaults } from "./fault-watch.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
 import { type RunningServer, startServer } from "./start-server.ts";
-import { reportToSupervisor, supervise } from "./supervisor.ts";
+import { keysFromSupervisor, reportToSupervisor, supervise } from "./supervisor.ts";
 
 const HELP = `Usage: scalellm serve [MODEL] [OPTIONS]
 
@@ -16,7 +17,7 @@ Face folder or a hub id (pulled if absent); without it, the bundled model.
 
   scalellm serve
   scalellm serve ./model.gguf --served-model-name my-model --port 9000
-  scalellm serve ORG/NAME:Q4_K_M --host 0.0.0.0 --api-key SECRET
+  scalellm serve ORG/NAME:Q4_K_M --host 0.0.0.0 --api-key-file keys.txt
 
 ${settingsHelp()}
 
@@ -34,14 +35,16 @@ export const serveCommand: Command = {
       process.stdout.write(HELP);
       return 0;
     }
-    const { settings, positionals, warnings } = loadSettings(argv);
+    const loaded = loadSettings(argv);
+    const { settings, positionals, warnings } = loaded;
     if (positionals.length > 1) throw new CliError(`expected one model, got ${positionals.join(" ")}`, 2);
     // The child has the same environment; one process tells of it.
     if (!isSupervisedChild()) for (const warning of warnings) process.stderr.write(`scalellm serve: ${warning}\n`);
+    const apiKey = isSupervisedChild() ? await keysFromSupervisor() : readApiKeys(loaded);
     if (settings.supervise && !isSupervisedChild()) {
-      return supervise(argv, systemClock, (line) => process.stderr.write(`${line}\n`));
+      return supervise(argv, apiKey, systemClock, (line) => process.stderr.write(`${line}\n`));
     }
-    return serve({ ...settings, model: positionals[0] ?? settings.model });
+    return serve({ ...settings, apiKey, model: positionals[0] ?? settings.model });
   },
 };
 

@@ -1,5 +1,7 @@
 import { supervisedEnvironment } from "../config/environment.ts";
+import { SECRET_VARIABLES, withoutSecrets } from "../config/load-settings.ts";
 import type { Clock } from "../core/clock.ts";
+import { CliError } from "./command.ts";
 
 /** First pause before a restart; doubles up to the most, and is forgotten after a healthy while. */
 const FIRST_PAUSE_MS = 200;
@@ -14,9 +16,14 @@ export function selfCommand(): string[] {
 /**
  * Runs `serve` in a child process and starts it again when it dies, since a device error or a segmentation fault ends a
  * process that nothing inside can save. Where the first was never ready, none is started again: its error would repeat.
- * Returns the exit code to end with.
+ * The child gets the keys in a message: its arguments and environment show none. Returns the exit code to end with.
  */
-export async function supervise(argv: readonly string[], clock: Clock, log: (line: string) => void): Promise<number> {
+export async function supervise(
+  argv: readonly string[],
+  apiKeys: readonly string[],
+  clock: Clock,
+  log: (line: string) => void,
+): Promise<number> {
   let pauseMs = FIRST_PAUSE_MS;
   const stop = Promise.withResolvers<void>();
   let stopping = false;
@@ -32,14 +39,15 @@ export async function supervise(argv: readonly string[], clock: Clock, log: (lin
   process.on("SIGTERM", forward);
   for (;;) {
     const startedMs = clock.nowMs();
-    child = Bun.spawn([...selfCommand(), "serve", ...argv], {
-      env: supervisedEnvironment(),
+    child = Bun.spawn([...selfCommand(), "serve", ...withoutSecrets(argv)], {
+      env: supervisedEnvironment(SECRET_VARIABLES),
       stdio: ["ignore", "inherit", "inherit"],
       detached: true,
       ipc: (message) => {
         if (message === "ready") wasReady = true;
       },
     });
+    child.send({ apiKeys });
     const code = await child.exited;
     if (stopping || !wasReady || (code === 0 && !child.signalCode)) return code;
     if (clock.nowMs() - startedMs > HEALTHY_AFTER_MS) pauseMs = FIRST_PAUSE_MS;
@@ -59,4 +67,17 @@ export async function supervise(argv: readonly string[], clock: Clock, log: (lin
 export function reportToSupervisor(onOrphaned: () => void): void {
   process.send?.("ready");
   process.on("disconnect", onOrphaned);
+}
+
+/** In a supervised child: the keys of the server. Rejects with CliError where no supervisor is there to say them. */
+export function keysFromSupervisor(): Promise<readonly string[]> {
+  const { promise, resolve, reject } = Promise.withResolvers<readonly string[]>();
+  const gone = () => reject(new CliError("the supervisor is gone"));
+  if (process.send === undefined) gone();
+  process.once("disconnect", gone);
+  process.once("message", ({ apiKeys }: { apiKeys: readonly string[] }) => {
+    process.off("disconnect", gone);
+    resolve(apiKeys);
+  });
+  return promise;
 }

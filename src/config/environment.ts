@@ -26,8 +26,10 @@ export function isSupervisedChild(): boolean {
   return process.env[SUPERVISED] === "1";
 }
 
-export function supervisedEnvironment(): Record<string, string | undefined> {
-  return { ...process.env, [SUPERVISED]: "1" };
+/** The environment of a supervised child, without the variables named. */
+export function supervisedEnvironment(without: readonly string[]): Record<string, string | undefined> {
+  const kept = Object.entries(process.env).filter(([name]) => !without.includes(name));
+  return { ...Object.fromEntries(kept), [SUPERVISED]: "1" };
 }
 
 /** Colours only where a person reads them (https://no-color.org). */

@@ -9,6 +9,8 @@ import { ConfigError } from "./parse.ts";
 /** Settings and what else was on the command line. */
 export interface LoadedSettings {
   readonly settings: Settings;
+  /** Where a setting's value comes from, as a person would name it: "--port", "SCALELLM_PORT", "--config FILE: 'port'". */
+  sourceOf(name: SettingName): string;
   readonly positionals: readonly string[];
   /** What was passed over and may have been meant: for people. */
   readonly warnings: readonly string[];
@@ -19,7 +21,8 @@ const BY_FLAG = new Map<string, SettingName>(NAMES.map((name) => [OPTIONS[name].
 /** A settings file is small; a larger one was given by mistake. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
-type Layer = Map<SettingName, unknown>;
+/** Values of one layer, each with where it was given. */
+type Layer = Map<SettingName, { value: unknown; where: string }>;
 
 function optionOf(name: SettingName): Option<unknown> {
   return OPTIONS[name] as unknown as Option<unknown>;
@@ -34,9 +37,16 @@ function parseValue(name: SettingName, value: string, where: string): unknown {
   }
 }
 
-function add(layer: Layer, name: SettingName, value: unknown): void {
-  const known = layer.get(name) as unknown[] | undefined;
-  layer.set(name, optionOf(name).list ? [...(known ?? []), value] : value);
+function add(layer: Layer, name: SettingName, value: unknown, where: string): void {
+  const known = layer.get(name)?.value as unknown[] | undefined;
+  layer.set(name, { value: optionOf(name).list ? [...(known ?? []), value] : value, where });
+}
+
+/** An unset variable or an emptied file must not open a server: what decides who may use it has a value or is not there. */
+function checkNotEmpty(name: SettingName, where: string): void {
+  if (optionOf(name).security) {
+    throw new ConfigError(`${where}: is set but empty; give it a value, or remove it to get the default`);
+  }
 }
 
 /** Flags that a command takes beside the settings: they are suggested for what was mistyped, too. */
@@ -71,10 +81,15 @@ function fromFlags(
     const value = (): string => {
       const next = inline ?? argv[++i];
       if (next === undefined) throw new ConfigError(`--${flag} needs a value`);
+      // A forgotten value (an unset variable, say) must not make the next flag a key.
+      const name = BY_FLAG.get(flag);
+      if (inline === undefined && next.startsWith("--") && name !== undefined && optionOf(name).security)
+        throw new ConfigError(`--${flag} needs a value; one that begins with dashes is given as --${flag}=VALUE`);
       return next;
     };
     if (flag === "config") {
       file = value();
+      if (file === "") throw new ConfigError("--config: is set but empty");
       continue;
     }
     const negated = flag.startsWith("no-") ? BY_FLAG.get(flag.slice(3)) : undefined;
@@ -82,11 +97,12 @@ function fromFlags(
     if (!name || (negated && optionOf(negated).hint !== undefined)) {
       throw new ConfigError(`unknown option --${flag}.${suggestion(flag, others)}`);
     }
+    const where = `--${flag}`;
     if (optionOf(name).hint === undefined) {
-      if (negated && inline !== undefined) throw new ConfigError(`--${flag} takes no value`);
-      add(layer, name, negated ? false : inline === undefined ? true : parseValue(name, inline, `--${flag}`));
+      if (negated && inline !== undefined) throw new ConfigError(`${where} takes no value`);
+      add(layer, name, negated ? false : inline === undefined ? true : parseValue(name, inline, where), where);
     } else {
-      add(layer, name, parseValue(name, value(), `--${flag}`));
+      add(layer, name, parseValue(name, value(), where), where);
     }
   }
   return { layer, positionals, file };
@@ -110,9 +126,13 @@ function fromEnvironment(env: Record<string, string | undefined>): Layer {
   for (const name of NAMES) {
     const key = variableOf(OPTIONS[name].name);
     const value = env[key];
-    if (value === undefined || value === "") continue;
+    if (value === undefined) continue;
+    if (value.trim() === "") {
+      checkNotEmpty(name, key);
+      continue;
+    }
     const values = optionOf(name).list ? value.split(",") : [value];
-    for (const item of values) add(layer, name, parseValue(name, item.trim(), key));
+    for (const item of values) add(layer, name, parseValue(name, item.trim(), key), key);
   }
   return layer;
 }
@@ -131,22 +151,33 @@ function fromFile(path: string): Layer {
   } catch (error) {
     throw new ConfigError(`--config ${path}: ${(error as Error).message}`);
   }
-  if (data === null || data === undefined) return new Map();
+  // A file that was emptied, or not yet written, had settings that someone relies on.
+  if (data === null || data === undefined) throw new ConfigError(`--config ${path}: has no settings`);
   if (typeof data !== "object" || Array.isArray(data))
     throw new ConfigError(`--config ${path}: expected a map of settings`);
   const layer: Layer = new Map();
-  for (const [key, value] of Object.entries(data)) {
-    const flag = key.replaceAll("_", "-");
-    const name = BY_FLAG.get(flag);
-    if (!name) throw new ConfigError(`--config ${path}: unknown setting '${key}'.${suggestion(flag)}`);
-    if (value === null) continue;
-    const values = Array.isArray(value) && optionOf(name).list ? value : [value];
-    for (const item of values) {
-      if (typeof item === "object") throw new ConfigError(`--config ${path}: '${key}' must be a plain value`);
-      add(layer, name, parseValue(name, String(item), `--config ${path}: '${key}'`));
-    }
-  }
+  for (const [key, value] of Object.entries(data)) addFromFile(layer, key, value, `--config ${path}`);
   return layer;
+}
+
+function addFromFile(layer: Layer, key: string, value: unknown, file: string): void {
+  const flag = key.replaceAll("_", "-");
+  const name = BY_FLAG.get(flag);
+  if (!name) throw new ConfigError(`${file}: unknown setting '${key}'.${suggestion(flag)}`);
+  const where = `${file}: '${key}'`;
+  if (layer.has(name)) throw new ConfigError(`${where} is given twice`);
+  const option = optionOf(name);
+  const values = Array.isArray(value) && option.list ? value : [value];
+  if (value === null || values.length === 0) {
+    checkNotEmpty(name, where);
+    return;
+  }
+  for (const item of values) {
+    if (typeof item === "object") throw new ConfigError(`${where} must be a plain value`);
+    // YAML reads 0123 and 1e3 as numbers, and would give another key back.
+    if (name === "apiKey" && typeof item !== "string") throw new ConfigError(`${where}: put the key in quotes`);
+    add(layer, name, parseValue(name, String(item), where), where);
+  }
 }
 
 /**
@@ -160,12 +191,40 @@ export function loadSettings(
 ): LoadedSettings {
   const flags = fromFlags(argv, otherFlags);
   const file = flags.file ?? env.SCALELLM_CONFIG;
-  const layers = [file ? fromFile(file) : new Map(), fromEnvironment(env), flags.layer];
+  if (file?.trim() === "") throw new ConfigError("SCALELLM_CONFIG: is set but empty");
+  const layers = [file === undefined ? new Map() : fromFile(file), fromEnvironment(env), flags.layer] as Layer[];
   const settings: Record<string, unknown> = {};
+  const sources = new Map<SettingName, string>();
   for (const name of NAMES) {
-    settings[name] = OPTIONS[name].value;
-    for (const layer of layers) if (layer.has(name)) settings[name] = layer.get(name);
+    const given = layers.findLast((layer) => layer.has(name))?.get(name);
+    settings[name] = given === undefined ? OPTIONS[name].value : given.value;
+    sources.set(name, given?.where ?? `the default of --${OPTIONS[name].name}`);
   }
-  const warnings = mistypedVariables(env);
-  return { settings: Object.freeze(settings) as Settings, positionals: flags.positionals, warnings };
+  return {
+    settings: Object.freeze(settings) as Settings,
+    sourceOf: (name) => sources.get(name)!,
+    positionals: flags.positionals,
+    warnings: mistypedVariables(env),
+  };
 }
+
+/** The same arguments without the flags that name keys or where they are: another process would show them again. */
+export function withoutSecrets(argv: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i]!;
+    if (arg === "--") return [...kept, ...argv.slice(i)];
+    const [flag, inline] = arg.startsWith("--") ? arg.slice(2).split("=", 2) : [];
+    const name = flag === undefined ? undefined : BY_FLAG.get(flag);
+    const option = name === undefined ? undefined : optionOf(name);
+    const takesNext = inline === undefined && (flag === "config" || option?.hint !== undefined);
+    if (!option?.secret) kept.push(arg, ...(takesNext ? argv.slice(i + 1, i + 2) : []));
+    if (takesNext) i++;
+  }
+  return kept;
+}
+
+/** Variables that hold keys or say where they are. */
+export const SECRET_VARIABLES: readonly string[] = NAMES.filter((name) => optionOf(name).secret).map((name) =>
+  variableOf(OPTIONS[name].name),
+);

@@ -3,10 +3,12 @@ import {
   parseBoolean,
   parseBytes,
   parseChoice,
+  parseDescriptor,
   parseHostName,
   parseInteger,
   parseNumber,
   parseOrigin,
+  parseText,
 } from "./parse.ts";
 
 /** One setting: its flag is --NAME, its environment variable SCALELLM_NAME, its key in a file name or na_me. */
@@ -19,7 +21,10 @@ export interface Option<T> {
   readonly group: string;
   /** May be given several times (flags) or as a list (files); commas separate in the environment. */
   readonly list?: true;
+  /** Where keys come from: a child process gets them from its supervisor instead. */
   readonly secret?: true;
+  /** Decides who may use the server, or what is kept from others: set but empty, in any layer, is an error. */
+  readonly security?: true;
   parse(text: string): T extends readonly (infer U)[] ? U : T;
 }
 
@@ -32,7 +37,7 @@ function option<T>(
   hint: string | undefined,
   help: string,
   parse: (text: string) => Scalar<T>,
-  extra: { list?: true; secret?: true } = {},
+  extra: { list?: true; secret?: true; security?: true } = {},
 ): Option<T> {
   return {
     group,
@@ -99,7 +104,8 @@ export const OPTIONS = {
     "127.0.0.1",
     "ADDRESS",
     "address to listen on; 0.0.0.0 for every interface",
-    text,
+    parseText,
+    { security: true },
   ),
   port: option<number>(
     SERVER,
@@ -123,9 +129,27 @@ export const OPTIONS = {
     "api-key",
     [],
     "KEY",
-    "require one of these keys on everything but /health and /ready",
+    "require one of these keys on everything but /health and /ready; flags show in ps, files do not",
     parseApiKey,
-    { list: true, secret: true },
+    { list: true, secret: true, security: true },
+  ),
+  apiKeyFile: option<string>(
+    SERVER,
+    "api-key-file",
+    "",
+    "FILE",
+    "more such keys, one a line; lines that begin with # are comments",
+    parseText,
+    { secret: true, security: true },
+  ),
+  apiKeyFd: option<string>(
+    SERVER,
+    "api-key-fd",
+    "",
+    "N",
+    "the same from an open file descriptor; 0 is standard input",
+    parseDescriptor,
+    { secret: true, security: true },
   ),
   allowedHost: option<readonly string[]>(
     SERVER,
@@ -134,7 +158,7 @@ export const OPTIONS = {
     "NAME",
     "a name clients reach a server without keys by, beside addresses and localhost; * for any",
     parseHostName,
-    { list: true },
+    { list: true, security: true },
   ),
   corsOrigin: option<readonly string[]>(
     SERVER,
@@ -143,7 +167,7 @@ export const OPTIONS = {
     "ORIGIN",
     "allow web pages of this origin (such as https://app.example); * for all",
     parseOrigin,
-    { list: true },
+    { list: true, security: true },
   ),
   requestTimeout: option<number>(
     SERVER,
@@ -251,6 +275,7 @@ export const OPTIONS = {
     undefined,
     "let tenants share cached prefixes; a cached count can then tell one what another asked",
     parseBoolean,
+    { security: true },
   ),
   asyncScheduling: option<boolean>(
     ENGINE,

@@ -26,13 +26,28 @@ export function parseBytes(value: string): number {
   return Math.floor(Number(match[1]) * unit);
 }
 
-/** A key as it can stand in a header. An empty one, such as an unset variable's, would let everyone in. */
+/** A text where an empty one, such as an unset variable's, is a mistake. */
+export function parseText(value: string): string {
+  if (value.trim() === "") throw new ConfigError("must not be empty");
+  return value;
+}
+
+/**
+ * A key as it can stand in a header. An empty one, such as an unset variable's, would let everyone in; one with a comma
+ * would be two shorter ones in the environment.
+ */
 export function parseApiKey(value: string): string {
-  if (!/^[\x21-\x7e]+$/.test(value)) {
-    throw new ConfigError(
-      value === "" ? "a key must not be empty" : "a key may hold printable ASCII without spaces only",
-    );
+  if (value === "") throw new ConfigError("a key must not be empty");
+  if (!/^[\x21-\x7e]+$/.test(value)) throw new ConfigError("a key may hold printable ASCII without spaces only");
+  if (value.includes(",")) {
+    throw new ConfigError("a key must not hold a comma; give several keys one by one, as a list or a line each");
   }
+  return value;
+}
+
+/** The number of an open file descriptor. */
+export function parseDescriptor(value: string): string {
+  if (!/^\d{1,9}$/.test(value)) throw new ConfigError(`expected the number of an open descriptor, got '${value}'`);
   return value;
 }
 

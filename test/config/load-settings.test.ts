@@ -43,12 +43,12 @@ describe("layers", () => {
   });
 
   test("a setting without a value in a file is not set", () => {
-    const { settings } = loadSettings(["--config", file("null.yaml", "model:\nport: 1001\napi_key: ~\n")], {});
-    expect([settings.model, settings.port, settings.apiKey]).toEqual(["", 1001, []]);
+    const { settings } = loadSettings(["--config", file("null.yaml", "model:\nport: 1001\ndtype: ~\n")], {});
+    expect([settings.model, settings.port, settings.dtype]).toEqual(["", 1001, "auto"]);
   });
 
   test("a variable that looks like a mistyped setting is told, others of its prefix are not", () => {
-    const kubernetes = { SCALELLM_SERVICE_HOST: "10.0.0.1", SCALELLM_SERVICE_PORT: "8000", SCALELLM_CONFIG: "" };
+    const kubernetes = { SCALELLM_SERVICE_HOST: "10.0.0.1", SCALELLM_SERVICE_PORT: "8000", SCALELLM_PORT: "" };
     expect(loadSettings([], { ...kubernetes, SCALELLM_APIKEY: "x", SCALELLM_SUPERVISED: "1" }).warnings).toEqual([
       "SCALELLM_APIKEY is no setting and is ignored. Did you mean SCALELLM_API_KEY?",
     ]);
