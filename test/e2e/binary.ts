@@ -17,14 +17,18 @@ export interface RunningBinary {
   stop(signal?: NodeJS.Signals): Promise<number>;
 }
 
-/** Starts `scalellm serve` in an empty folder and resolves once its banner is out. Throws with its output otherwise. */
+/**
+ * Starts `scalellm serve` in an empty folder and resolves once its banner is out. Throws with its output otherwise.
+ * `command`: what to start in place of the binary.
+ */
 export async function startBinary(
   args: readonly string[] = [],
   env: Record<string, string> = {},
   cwd?: string,
+  command: readonly string[] = [BINARY],
 ): Promise<RunningBinary> {
   const folder = cwd ?? mkdtempSync(join(tmpdir(), "scalellm-e2e-"));
-  const child = Bun.spawn([BINARY, "serve", "--port", "0", "--grpc-port", "0", ...args], {
+  const child = Bun.spawn([...command, "serve", "--port", "0", "--grpc-port", "0", ...args], {
     cwd: folder,
     env: { PATH: process.env.PATH ?? "", HOME: folder, TMPDIR: tmpdir(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
