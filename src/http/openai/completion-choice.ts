@@ -20,9 +20,9 @@ export class CompletionChoice {
     private readonly prompt: number,
     tokenizer: Tokenizer,
   ) {
-    const { sampling } = completions.requests[prompt]!;
-    this.withLogprobs = sampling.logprobs !== undefined;
-    this.logprobs = new CompletionLogprobs(tokenizer, sampling.skipSpecialTokens);
+    const request = completions.requests[prompt]!;
+    this.withLogprobs = request.sampling.logprobs !== undefined;
+    this.logprobs = new CompletionLogprobs(tokenizer, request, completions.echo?.[prompt]);
   }
 
   /** The echoed prompt; undefined where none is asked for. */

@@ -8,16 +8,12 @@ import { type RequestContext, uniqueId } from "../request-context.ts";
 import { requestDeadlineMs } from "../request-deadline.ts";
 import { decodePrompts } from "./decode-prompts.ts";
 import { decodeSampling, decodeStreamOptions, named, type StreamOptions } from "./decode-sampling.ts";
+import { type EchoedPrompt, echoOfIds, echoOfText } from "./echoed-prompt.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
 
 /** OpenAI's for this endpoint; chat has none. */
 const DEFAULT_MAX_TOKENS = 16;
-
-/** A prompt's text as it is echoed. */
-export interface EchoedPrompt {
-  readonly text: string;
-  readonly ids: Int32Array;
-}
+const NO_TOKENS = new Int32Array(0);
 
 export interface CompletionsRequest extends StreamOptions {
   readonly id: string;
@@ -80,8 +76,11 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
       params: { prompt: prompt.param, logprobs: "logprobs" },
     };
     requests.push(prepareRequest(draft, model));
-    if (echo)
-      echoed.push({ ids, text: prompt.text ?? model.text.tokenizer.decode(ids, sampling.skipSpecialTokens ?? true) });
+    if (!echo) continue;
+    const { tokenizer } = model.text;
+    if (prompt.text === undefined) echoed.push(echoOfIds(tokenizer, ids, sampling.skipSpecialTokens ?? true));
+    else if (logprobs === undefined) echoed.push({ text: prompt.text, ids, characters: NO_TOKENS });
+    else echoed.push(echoOfText(tokenizer, ids, prompt.text));
   }
   const promptTokens = requests.reduce((sum, request) => sum + request.promptTokenIds.length, 0);
   Object.assign(context.logged, { model: model.name, id, promptTokens });

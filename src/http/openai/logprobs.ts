@@ -1,5 +1,8 @@
-import type { TokenLogprob } from "../../core/generate.ts";
+import type { GenerateRequest, TokenLogprob } from "../../core/generate.ts";
+import { CharacterCounter } from "../../text/character-counter.ts";
+import { ShownBytes } from "../../text/shown-bytes.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import type { EchoedPrompt } from "./echoed-prompt.ts";
 
 /** JSON has no -Infinity (a token that cannot be sampled); vLLM writes this instead. */
 const LOWEST_LOGPROB = -9999;
@@ -52,15 +55,30 @@ function chatToken(tokenizer: Tokenizer, { tokenId, logprob }: { tokenId: number
 /** A token with its prediction; its id alone where there was none (the first of a prompt). */
 export type ScoredToken = TokenLogprob | number;
 
-/** The completions API's `logprobs`, chunk after chunk of one choice: parallel lists, one entry a token. */
+/**
+ * The completions API's `logprobs`, chunk after chunk of one choice: parallel lists, one entry a token. text_offset is where
+ * a token begins in the choice's text, in characters (code points): a character of several tokens begins in the first. Text
+ * and offsets are made of the same bytes, so that the parts between the offsets are the text.
+ */
 export class CompletionLogprobs {
-  /** Where the next token begins in the choice's text, in characters (code points). */
+  /** Of the next token. */
   private offset = 0;
+  private index = 0;
+  private readonly echoed: Int32Array;
+  private readonly shown: ShownBytes;
+  private readonly counter = new CharacterCounter();
 
+  /** `echo`: the prompt, where its tokens come first. */
   constructor(
     private readonly tokenizer: Tokenizer,
-    private readonly skipSpecialTokens: boolean,
-  ) {}
+    { promptTokenIds, sampling }: GenerateRequest,
+    echo: EchoedPrompt | undefined,
+  ) {
+    this.echoed = echo?.characters ?? new Int32Array(0);
+    // As the replica reads the output.
+    const continuesText = !tokenizer.isSpecial(promptTokenIds[promptTokenIds.length - 1]!);
+    this.shown = new ShownBytes(tokenizer, sampling.skipSpecialTokens, continuesText);
+  }
 
   /** The pieces of the JSON text for the next tokens. */
   *json(tokens: readonly ScoredToken[]): Generator<string> {
@@ -95,9 +113,7 @@ export class CompletionLogprobs {
 
   private advance(id: number): number {
     const { offset } = this;
-    if (!(this.skipSpecialTokens && this.tokenizer.isSpecial(id))) {
-      this.offset += characters(this.tokenizer.tokenBytes(id));
-    }
+    this.offset += this.echoed[this.index++] ?? this.counter.push(this.shown.of(id));
     return offset;
   }
 }
@@ -108,13 +124,6 @@ function idOf(token: ScoredToken): number {
 
 function logprobJson(logprob: number): string {
   return JSON.stringify(finiteLogprob(logprob));
-}
-
-/** Characters that begin in these bytes: a token may hold a part of one. */
-function characters(bytes: Uint8Array): number {
-  let count = 0;
-  for (const byte of bytes) if ((byte & 0xc0) !== 0x80) count++;
-  return count;
 }
 
 /**
