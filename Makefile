@@ -68,7 +68,17 @@ $(DEPS): package.json package-lock.json
 .PHONY: deps
 deps: $(DEPS) ## Install the pinned packages, bun included
 
-dist/scalellm: $(DEPS) build/libscalellm_cpu.so $(MODEL) package.json $(SOURCES)
+# Made from what the bundler takes in, so after every change of a source.
+NOTICES := build/third-party-notices.txt
+LICENSES := $(wildcard licenses/*.* licenses/*/*)
+$(NOTICES): $(DEPS) build/libscalellm_cpu.so $(MODEL) package.json $(SOURCES) $(LICENSES)
+	@$(BUN) licenses/notices.ts
+
+.PHONY: sbom
+sbom: $(DEPS) build/libscalellm_cpu.so $(MODEL) ## Write the binary's parts to build/sbom.cdx.json (CycloneDX 1.6)
+	$(BUN) licenses/sbom.ts build/sbom.cdx.json
+
+dist/scalellm: $(DEPS) build/libscalellm_cpu.so $(MODEL) $(NOTICES) package.json $(SOURCES)
 	@mkdir -p dist
 	$(BUN) build --compile --no-compile-autoload-bunfig --no-compile-autoload-dotenv --minify-whitespace --minify-syntax \
 	  --outfile $@ $(ENTRYPOINTS)
@@ -111,7 +121,7 @@ hashes: $(DEPS) native $(MODEL) ## Hash all outputs of the test models and the b
 .PHONY: check
 check: $(DEPS) ## Type checks, lint and format checks
 	node_modules/.bin/tsc -p .
-	node_modules/.bin/biome check --error-on-warnings src test bench
+	node_modules/.bin/biome check --error-on-warnings src test bench licenses
 	node_modules/.bin/clang-format --dry-run --Werror $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
 
 .PHONY: proto
@@ -149,7 +159,7 @@ bench-quants: $(QUANTS) native bench-peers ## The same on Q4_0, K-quants and mix
 
 .PHONY: format
 format: $(DEPS) ## Format all code
-	node_modules/.bin/biome check --write src test bench
+	node_modules/.bin/biome check --write src test bench licenses
 	node_modules/.bin/clang-format -i $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
 
 .PHONY: clean

@@ -20,6 +20,10 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<Command> }
     summary: "what this machine can run, and why",
     load: async () => (await import("./doctor.ts")).doctorCommand,
   },
+  licenses: {
+    summary: "licenses of this program and of what it holds",
+    load: async () => (await import("./licenses.ts")).licensesCommand,
+  },
 };
 
 const HELP = `ScaleLLM ${VERSION}: an LLM server in one binary
