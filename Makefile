@@ -57,7 +57,7 @@ ENTRYPOINTS := src/main.ts src/engine/worker.ts src/text/tokenizer-worker.ts
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 # Of all packages only bun needs its install script, which links the binary that came with it.
 $(DEPS): package.json package-lock.json
@@ -93,8 +93,20 @@ serve: build ## Serve the bundled model (ARGS="--port 9000" for options)
 .PHONY: native
 native: build/libscalellm_cpu.so ## Build the CPU kernels alone
 
+.PHONY: go-tools
+go-tools: $(DEPS) ## Build h2spec and Connect's conformance suite, where Go is installed
+	@test/conformance/build-go-tools
+
+.PHONY: h2spec
+h2spec: go-tools ## HTTP/2 as its specification has it, on both ports (needs Go)
+	$(BUN) test --timeout 120000 test/conformance/h2spec.test.ts
+
+.PHONY: conformance-connect
+conformance-connect: go-tools ## Connect's conformance suite against our Connect, gRPC-Web and gRPC (needs Go)
+	$(BUN) test test/conformance/connect-conformance.test.ts
+
 .PHONY: test
-test: build check test-asan ## Run every test; the last line counts them
+test: build check test-asan go-tools ## Run every test; the last line counts them
 	BUN=$(BUN) test/run-all
 
 .PHONY: test-asan

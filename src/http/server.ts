@@ -3,6 +3,7 @@ import { ServeError } from "../core/errors.ts";
 import { reflected } from "../core/reflected.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { Listener } from "./listener.ts";
+import { requestArrived } from "./request-arrived.ts";
 import { type Endpoint, RequestHandler } from "./request-handler.ts";
 import { requestPath } from "./request-path.ts";
 import { matchRoute, ROUTES } from "./routes.ts";
@@ -70,8 +71,9 @@ function createRouter(deps: HttpDeps, handler: RequestHandler) {
   // Elysia's default looks for the path behind the 11th character, and misses its beginning after a host of one or two.
   const app = new Elysia({ handler: { standardHostname: false } });
   // Order matters: hooks apply to the routes after them.
-  app.onError({ as: "global" }, ({ request, code, error }) => {
+  app.onError({ as: "global" }, async ({ request, code, error }) => {
     const path = requestPath(request);
+    if (code === "NOT_FOUND") await requestArrived(request, deps.limits);
     const known = code === "NOT_FOUND" ? matchRoute(path) : [];
     if (known.length > 0 && !known.some((route) => route.method === request.method)) {
       const allow = known.map((route) => route.method).join(", ");

@@ -33,18 +33,20 @@ export function codeName(code: Code): string {
 }
 
 /**
- * The RPC error for any thrown value, with an ErrorDetail. Connect's own errors pass as they are; what is no ServeError
+ * The RPC error for any thrown value, with an ErrorDetail where there is more to say than the message. Connect's own errors pass as they are; what is no ServeError
  * becomes `internal`, with the original as its cause, which is logged and never sent.
  */
 export function toConnectError(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error;
   const serveError = toServeError(error);
+  const { param, reason, retryAfterS } = serveError;
+  const says = param !== undefined || reason !== undefined || retryAfterS !== undefined;
   const detail = {
-    param: serveError.param === undefined ? "" : fieldPath(serveError.param),
-    reason: serveError.reason ?? "",
-    ...(serveError.retryAfterS === undefined ? {} : { retryAfterS: serveError.retryAfterS }),
+    param: param === undefined ? "" : fieldPath(param),
+    reason: reason ?? "",
+    ...(retryAfterS === undefined ? {} : { retryAfterS }),
   };
-  const details = [{ desc: ErrorDetailSchema, value: detail }];
+  const details = says ? [{ desc: ErrorDetailSchema, value: detail }] : [];
   return new ConnectError(serveError.message, CODES[serveError.code], undefined, details, serveError.cause);
 }
 

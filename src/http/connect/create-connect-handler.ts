@@ -30,14 +30,23 @@ export type ConnectHandler = (request: Request, origin?: CallOrigin) => Promise<
 export function createConnectHandler(deps: RpcDeps): ConnectHandler {
   const router = createConnectRouter({ ...rpcOptions(deps), grpc: false });
   router.service(InferenceService, createInferenceService(deps));
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return serveConnect(router.handlers, deps);
+}
+
+/** Serves the methods of any services over Connect and gRPC-Web. */
+export function serveConnect(
+  methods: readonly UniversalHandler[],
+  deps: Omit<RpcDeps, "authentication">,
+): ConnectHandler {
+  const handlers = new Map(methods.map((handler) => [handler.requestPath, handler]));
+  const prefixes = [...new Set(methods.map((handler) => `/${handler.service.typeName}/`))];
   const bodies = new RequestBodies(deps);
-  const prefix = `/${InferenceService.typeName}/`;
   return (request, origin) => {
     const path = requestPath(request);
     const handler = handlers.get(path);
     if (handler !== undefined) return answer(handler, request, origin, deps.limits, bodies);
-    return path.startsWith(prefix) ? Promise.resolve(new Response(null, { status: 404 })) : undefined;
+    const isOurs = prefixes.some((prefix) => path.startsWith(prefix));
+    return isOurs ? Promise.resolve(new Response(null, { status: 404 })) : undefined;
   };
 }
 

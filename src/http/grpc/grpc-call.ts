@@ -71,7 +71,8 @@ function toHeaders(headers: IncomingHttpHeaders): Headers {
 async function* readBody(stream: ServerHttp2Stream): AsyncGenerator<Uint8Array> {
   let wake = Promise.withResolvers<void>();
   const onEvent = (): void => wake.resolve();
-  let ended = false;
+  // A stream without a body may have ended before anyone asks for it.
+  let ended = stream.readableEnded;
   stream.on("end", () => {
     ended = true;
     onEvent();

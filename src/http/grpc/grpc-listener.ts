@@ -8,6 +8,9 @@ import { FrameGuard } from "./frame-guard.ts";
 import { GuardedSocket } from "./guarded-socket.ts";
 import { readPreface } from "./read-preface.ts";
 
+/** A session would count empty DATA frames and refused streams over all its life; FrameGuard bounds their rate. */
+const NO_LIMIT = 2 ** 32 - 1;
+
 export interface GrpcListener {
   readonly port: number;
   /** Stops listening and asks every client to open no more streams; resolves when every connection has closed. */
@@ -44,7 +47,11 @@ export async function listenGrpc({
   };
   const serve = (socket: Socket, early: Buffer): void => {
     const guarded = new GuardedSocket(socket, new FrameGuard(limits, clock), early);
-    const session = performServerHandshake(guarded, { settings });
+    const session = performServerHandshake(guarded, {
+      settings,
+      maxSessionInvalidFrames: NO_LIMIT,
+      maxSessionRejectedStreams: NO_LIMIT,
+    });
     // A session that ends over an error forgets the GOAWAY that names it, unless it writes before: "drain" makes it.
     const destroy = session.destroy.bind(session);
     session.destroy = (...reason) => {

@@ -6,14 +6,18 @@ import { CLIENT_PREFACE, goawayFrame } from "./http2-frames.ts";
 /** What one turn's frames may come to before they are written: above this a system call costs nothing beside the copy. */
 const MAX_WAITING_BYTES = 64 * 1024;
 
+/** A client that is still writing sees a GOAWAY only if that much of what it writes is read; then it is on its own. */
+const MAX_DISCARDED_BYTES = 4 * 1024 * 1024;
+
 /**
  * The socket that a session reads and writes: the real one behind a FrameGuard. What the guard objects to never reaches
- * the session; the client gets a GOAWAY that names the error, and nothing more is read from it.
+ * the session; the client gets a GOAWAY that names the error.
  */
 export class GuardedSocket extends Duplex {
   private refused = false;
   private waiting: Buffer[] = [];
   private waitingBytes = 0;
+  private discardedBytes = 0;
   private readonly pass = (bytes: Buffer): void => {
     if (!this.push(bytes)) this.socket.pause();
   };
@@ -71,16 +75,21 @@ export class GuardedSocket extends Duplex {
   }
 
   private receive(chunk: Buffer): void {
-    if (this.refused || this.socket.writableEnded) return;
+    if (this.refused) {
+      this.discardedBytes += chunk.length;
+      if (this.discardedBytes > MAX_DISCARDED_BYTES) this.socket.pause();
+    }
+    if (this.socket.writableEnded) return;
     const violation = this.guard.received(chunk, this.pass);
-    if (violation !== undefined) this.refuse(violation.errorCode, violation.reason);
+    // What came before the violation may have made the session end the connection itself.
+    if (violation !== undefined && !this.socket.writableEnded) this.refuse(violation.errorCode, violation.reason);
   }
 
   /** The socket outlives this by the time its last bytes take: ConnectionGuard sees to its end. */
   private refuse(errorCode: number, reason: string): void {
     this.flush();
     this.refused = true;
-    this.socket.pause();
+    this.socket.resume();
     this.socket.end(goawayFrame(this.guard.lastStreamId, errorCode, reason));
     this.destroy();
   }

@@ -8,14 +8,14 @@ function sentence(httpPort: number | undefined): string {
 }
 
 /** The form in which Connect's clients read an error, and people can, too. */
-function body(httpPort: number | undefined): string {
+function errorBody(httpPort: number | undefined): string {
   return `${JSON.stringify({ code: "unimplemented", message: sentence(httpPort) })}\n`;
 }
 
 /** The answer to HTTP/1, which its first line tells; undefined for what is none. */
 export function answerToHttp1(received: Buffer, httpPort: number | undefined): string | undefined {
   if (!/^[A-Z]+ \S+ HTTP\/1\.[01]\r?\n/.test(received.toString("latin1"))) return undefined;
-  const content = body(httpPort);
+  const content = errorBody(httpPort);
   const head = ["HTTP/1.1 400 Bad Request", "content-type: application/json", `content-length: ${content.length}`];
   return `${[...head, "connection: close"].join("\r\n")}\r\n\r\n${content}`;
 }
@@ -35,6 +35,7 @@ export function refuseOtherProtocol(
     stream.respond({ ":status": 200, "content-type": contentType, ...status }, { endStream: true });
     return;
   }
-  stream.respond({ ":status": 415, "content-type": "application/json" });
-  stream.end(body(httpPort));
+  const isConnect = /^application\/(?:json|proto|connect\+)/i.test(contentType);
+  stream.respond({ ":status": 415, "content-type": isConnect ? "application/json" : "text/plain" });
+  stream.end(isConnect ? errorBody(httpPort) : `${sentence(httpPort)}\n`);
 }

@@ -148,6 +148,25 @@ describe("a connection's frames", () => {
     }
   });
 
+  test("a long life counts nothing against a connection: empty DATA, calls refused one by one", async () => {
+    await server.close(false);
+    await start({ maxGrpcStreams: 1 });
+    const raw = await RawHttp2.connect(server.port);
+    for (let id = 1; id < 2400; id += 2) {
+      raw.write(grpcPost(id, NOWHERE), frame(0, 0, id), frame(0, 1, id));
+      await raw.until(({ streamId, flags }) => streamId === id && (flags & 1) === 1);
+      raw.frames.length = 0;
+    }
+    raw.write(post(2401, GENERATE, { "content-type": "application/grpc", authorization: `Bearer ${API_KEY}` }));
+    for (let id = 2403; id < 3403; id += 2) {
+      raw.write(grpcPost(id, NOWHERE, 5));
+      const refusal = await raw.until(({ streamId }) => streamId === id);
+      expect(refusal?.payload.readUInt32BE(0)).toBe(constants.NGHTTP2_REFUSED_STREAM);
+      raw.frames.length = 0;
+    }
+    raw.destroy();
+  });
+
   test("a violation ends the calls of its connection", async () => {
     replica.tokenMs = 5;
     const raw = await RawHttp2.connect(server.port);
