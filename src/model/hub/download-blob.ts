@@ -44,13 +44,20 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
   renameSync(incomplete, target);
 }
 
-/** Attempts until the incomplete file has the listed size. */
+/**
+ * Attempts until the incomplete file has the listed size. Only an attempt that comes further than any before it is
+ * progress: a file that is shorter than it is listed would otherwise be brought again for ever.
+ */
 async function fetchAll(download: BlobDownload, incomplete: string): Promise<void> {
   const { file, access } = download;
+  let furthest = sizeOf(incomplete);
   for (let failures = 0; ; ) {
     const before = sizeOf(incomplete);
     if (before === file.sizeBytes && existsSync(incomplete)) return;
-    if (before > file.sizeBytes) rmSync(incomplete, { force: true });
+    if (before > file.sizeBytes) {
+      rmSync(incomplete, { force: true });
+      furthest = 0;
+    }
     let problem: unknown;
     try {
       await fetchOnce(download, incomplete);
@@ -60,7 +67,9 @@ async function fetchAll(download: BlobDownload, incomplete: string): Promise<voi
       problem = error;
     }
     if (problem === undefined && sizeOf(incomplete) >= file.sizeBytes) continue;
-    failures = sizeOf(incomplete) > before ? 1 : failures + 1;
+    const reached = sizeOf(incomplete);
+    failures = reached > furthest ? 1 : failures + 1;
+    furthest = Math.max(furthest, reached);
     if (failures >= MAX_ATTEMPTS) {
       const reason = problem instanceof Error ? problem.message : "the connection ends early";
       throw new ServeError("unavailable", `${file.path} cannot be downloaded from ${access.endpoint}: ${reason}`, {

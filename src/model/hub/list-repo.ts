@@ -1,4 +1,6 @@
 import { ServeError } from "../../core/errors.ts";
+import { failureReason } from "../../core/failure-reason.ts";
+import { reflected } from "../../core/reflected.ts";
 import { backOff, cancelled, type HubAccess, hubGet, isTransient, MAX_ATTEMPTS, statusError } from "./hub-fetch.ts";
 import { isSafeRepoPath } from "./hub-id.ts";
 
@@ -19,6 +21,8 @@ export interface RepoListing {
 const MAX_FILES = 20_000;
 /** One page of a listing holds 1000 entries of about 300 bytes. */
 const MAX_METADATA_BYTES = 16 * 1024 * 1024;
+/** A page has 1000 entries; a mirror's may be far smaller. Each names the next, without end if it likes. */
+const MAX_PAGES = 1000;
 const METADATA_TIMEOUT_MS = 30_000;
 
 /** Asks the hub which commit a revision is and what files it has. Throws ServeError. */
@@ -37,35 +41,55 @@ export async function listRepo(access: HubAccess, repo: string, revision: string
       recursive: true,
       ...common,
     })) {
-      if (entry.type !== "file") continue;
+      const file = readEntry(access, entry);
+      if (file === undefined) continue;
       if (files.length >= MAX_FILES) throw badAnswer(access, `lists more than ${MAX_FILES} files`);
-      if (!isSafeRepoPath(entry.path)) throw badAnswer(access, `lists the path ${JSON.stringify(entry.path)}`);
-      files.push({ path: entry.path, sizeBytes: entry.lfs?.size ?? entry.size, digest: digestOf(access, entry) });
+      files.push(file);
     }
     return { commit: sha, files };
   } catch (error) {
     if (error instanceof ServeError) throw error;
     if (access.signal?.aborted) throw cancelled(repo);
     if (error instanceof HubApiError) throw statusError(error.statusCode, what, access);
-    throw new ServeError("unavailable", `${access.endpoint} cannot be reached: ${(error as Error).message}`, {
-      cause: error,
-    });
+    // The library reads what came as if it had its usual form.
+    throw badAnswer(access, "is no listing of a repository", error);
   }
 }
 
-function digestOf(access: HubAccess, entry: { path: string; oid?: string; lfs?: { oid: string } }): RepoFile["digest"] {
-  const { lfs, oid } = entry;
-  if (lfs !== undefined && /^[0-9a-f]{64}$/.test(lfs.oid)) return { kind: "sha256", hex: lfs.oid };
-  if (lfs === undefined && oid !== undefined && /^[0-9a-f]{40}$/.test(oid)) return { kind: "git-sha1", hex: oid };
-  throw badAnswer(access, `lists no usable hash for ${entry.path}`);
+/** A file of a listing; undefined for a folder. The registry may send anything. */
+function readEntry(access: HubAccess, entry: unknown): RepoFile | undefined {
+  if (!isObject(entry)) throw badAnswer(access, "lists what is neither a file nor a folder");
+  if (entry.type !== "file") return undefined;
+  const { path, lfs, oid } = entry;
+  if (typeof path !== "string" || !isSafeRepoPath(path)) {
+    throw badAnswer(access, `lists the path ${reflected(JSON.stringify(path) ?? "undefined")}`);
+  }
+  if (lfs !== undefined && !isObject(lfs)) throw badAnswer(access, `lists no usable hash for ${path}`);
+  const sizeBytes = lfs?.size ?? entry.size;
+  // A size as text would never be the size of what came.
+  if (!Number.isSafeInteger(sizeBytes) || (sizeBytes as number) < 0) {
+    throw badAnswer(access, `lists no usable size for ${path}: ${reflected(JSON.stringify(sizeBytes) ?? "none")}`);
+  }
+  const digest = lfs === undefined ? hashOf("git-sha1", oid, 40) : hashOf("sha256", lfs.oid, 64);
+  if (digest === undefined) throw badAnswer(access, `lists no usable hash for ${path}`);
+  return { path, sizeBytes: sizeBytes as number, digest };
 }
 
-function badAnswer(access: HubAccess, problem: string): ServeError {
-  return new ServeError("unavailable", `The answer of ${access.endpoint} is not usable: it ${problem}`);
+function hashOf(kind: RepoFile["digest"]["kind"], hex: unknown, digits: number): RepoFile["digest"] | undefined {
+  return typeof hex === "string" && hex.length === digits && /^[0-9a-f]+$/.test(hex) ? { kind, hex } : undefined;
 }
 
-/** fetch for @huggingface/hub: our token handling, a deadline, a size bound, retries. */
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function badAnswer(access: HubAccess, problem: string, cause?: unknown): ServeError {
+  return new ServeError("unavailable", `The answer of ${access.endpoint} is not usable: it ${problem}`, { cause });
+}
+
+/** fetch for @huggingface/hub: our token handling, a deadline, bounds on size and number, retries. Throws ServeError. */
 function metadataFetch(access: HubAccess, what: string): typeof fetch {
+  let pages = 0;
   const attempt = async (url: string, init: RequestInit | undefined): Promise<Response> => {
     const deadline = AbortSignal.timeout(METADATA_TIMEOUT_MS);
     const signal = access.signal === undefined ? deadline : AbortSignal.any([access.signal, deadline]);
@@ -74,13 +98,18 @@ function metadataFetch(access: HubAccess, what: string): typeof fetch {
   };
   const withRetries = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
     const url = String(input instanceof Request ? input.url : input);
+    if (++pages > MAX_PAGES) throw badAnswer(access, `has more than ${MAX_PAGES} pages`);
     for (let tries = 1; ; tries++) {
       try {
         const response = await attempt(url, init);
         if (!isTransient(response.status) || tries >= MAX_ATTEMPTS) return response;
       } catch (error) {
         if (access.signal?.aborted) throw cancelled(what);
-        if (error instanceof ServeError || tries >= MAX_ATTEMPTS) throw error;
+        if (error instanceof ServeError) throw error;
+        if (tries >= MAX_ATTEMPTS) {
+          const reason = failureReason(error);
+          throw new ServeError("unavailable", `${access.endpoint} cannot be reached: ${reason}`, { cause: error });
+        }
       }
       await backOff(access, tries, what);
     }

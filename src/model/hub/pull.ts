@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { ServeError } from "../../core/errors.ts";
+import { failureReason, isSystemFailure } from "../../core/failure-reason.ts";
 import { withLock } from "./blob-lock.ts";
 import { RepoCache } from "./cache-layout.ts";
 import { chooseFiles } from "./choose-files.ts";
@@ -53,6 +54,19 @@ const DEFAULT_CONCURRENCY = 4;
  * Throws ServeError: not_found, unauthenticated, permission_denied, unavailable, cancelled.
  */
 export async function pull(id: HubId | string, options: PullOptions): Promise<PulledModel> {
+  try {
+    return await pullModel(id, options);
+  } catch (error) {
+    if (error instanceof ServeError || !isSystemFailure(error)) throw error;
+    // A disk that is full, a folder that is read-only, a path that is too long.
+    const why = failureReason(error);
+    throw new ServeError("unavailable", `The cache ${options.cacheDir} cannot take the model: ${why}`, {
+      cause: error,
+    });
+  }
+}
+
+async function pullModel(id: HubId | string, options: PullOptions): Promise<PulledModel> {
   const hubId = typeof id === "string" ? requireHubId(id) : id;
   const revision = requireRevision(options.revision ?? "main");
   // Ends the other downloads when one fails.
