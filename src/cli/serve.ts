@@ -1,4 +1,4 @@
-import { isSupervisedChild } from "../config/environment.ts";
+import { isSupervisedChild, restartOf } from "../config/environment.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/options.ts";
 import { readApiKeys } from "../config/read-api-keys.ts";
@@ -7,8 +7,9 @@ import { banner } from "./banner.ts";
 import { CliError, type Command } from "./command.ts";
 import { watchFaults } from "./fault-watch.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
+import { handleSignals, outliveReaders } from "./signals.ts";
 import { type RunningServer, startServer } from "./start-server.ts";
-import { keysFromSupervisor, reportToSupervisor, supervise } from "./supervisor.ts";
+import { endWithSupervisor, keysFromSupervisor, supervise, tellSupervisor } from "./supervisor.ts";
 
 const HELP = `Usage: scalellm serve [MODEL] [OPTIONS]
 
@@ -26,10 +27,13 @@ ${SETTINGS_LAYERS}
 
 /** Time to stop at once; whatever still hangs then (a kernel, a Worker) ends with the process. */
 const STOP_DEADLINE_MS = 2000;
+/** Exit code of a server that was told twice to stop. */
+const EXIT_CUT_SHORT = 1;
 /** Exit code of a process that its supervisor should start again. */
 const EXIT_RESTART = 70;
 
 export const serveCommand: Command = {
+  ownsOutput: true,
   async run(argv) {
     if (argv.includes("--help") || argv.includes("-h")) {
       process.stdout.write(HELP);
@@ -51,20 +55,22 @@ export const serveCommand: Command = {
 async function serve(settings: Settings): Promise<number> {
   const startedMs = systemClock.nowMs();
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
-  const server = await startServer(settings, { onFatal: () => end(EXIT_RESTART) });
+  outliveReaders();
+  const server = await startServer(settings, { onFatal: () => end(EXIT_RESTART), restart: restartOf() });
   const { stop, replace } = createStopper(server, settings.drainTimeout, end);
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  handleSignals(stop, (line) => server.logger.info(line));
   watchFaults((error) => {
     server.fault(error);
     replace();
   });
+  endWithSupervisor(stop);
+  tellSupervisor({ type: "listening", ...server.address });
   try {
     // A model may take minutes to come; a signal need not wait for it.
     const model = await Promise.race([server.ready, ended]);
     if (typeof model !== "number") {
       process.stdout.write(banner(settings, server, model, systemClock.nowMs() - startedMs));
-      if (isSupervisedChild()) reportToSupervisor(stop);
+      tellSupervisor({ type: "ready" });
     }
   } catch (error) {
     await server.stop(false);
@@ -76,7 +82,10 @@ async function serve(settings: Settings): Promise<number> {
 }
 
 interface Stopper {
-  /** First signal: let running requests end, at most so many seconds. Second: end them. The process ends in any case. */
+  /**
+   * First signal: let running requests end, at most so many seconds; whoever is cut off then is logged, and the process
+   * ends with 0, since it did what it was asked. Second signal: end them. The process ends in any case.
+   */
   stop(): void;
   /** As the first signal, but for the supervisor to start the server again. */
   replace(): void;
@@ -87,24 +96,32 @@ function createStopper(server: RunningServer, drainTimeoutS: number, end: (code:
   let draining = false;
   let code = 0;
   const stopAtOnce = () => {
-    code = 1;
-    setTimeout(() => end(1), STOP_DEADLINE_MS);
-    void server.stop(false).finally(() => end(1));
+    setTimeout(() => end(code), STOP_DEADLINE_MS);
+    void server.stop(false).finally(() => end(code));
   };
   const drain = () => {
     if (draining) return;
     draining = true;
-    setTimeout(stopAtOnce, drainTimeoutS * 1000);
+    setTimeout(() => {
+      server.logger.warn("stopping: the time to drain is over; requests that still run are ended", {
+        drainTimeoutS,
+        requests: server.inFlight,
+      });
+      stopAtOnce();
+    }, drainTimeoutS * 1000);
     void server.stop(true).finally(() => end(code));
   };
   return {
     stop() {
       signals++;
-      if (signals > 2) return end(1);
-      if (signals === 2) return stopAtOnce();
-      server.logger.info("stopping: running requests may end; a second signal stops at once");
-      code = 0;
-      drain();
+      if (signals === 1) {
+        server.logger.info("stopping: running requests may end; a second signal stops at once");
+        code = 0;
+        return drain();
+      }
+      code = EXIT_CUT_SHORT;
+      if (signals === 2) stopAtOnce();
+      else end(code);
     },
     replace() {
       if (draining) return;

@@ -1,8 +1,10 @@
 import { isIP } from "node:net";
 import { locateLibrary } from "../backend/library.ts";
+import type { Restart } from "../config/environment.ts";
 import { LIMITS } from "../config/limits.ts";
 import type { Settings } from "../config/options.ts";
 import { systemClock } from "../core/clock.ts";
+import { failureReason } from "../core/failure-reason.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import { Authentication } from "../gateway/authentication.ts";
@@ -41,9 +43,13 @@ export interface RunningServer {
   readonly url: string;
   /** host:port of native gRPC. */
   readonly grpcAddress: string | undefined;
+  /** Where it listens: real ports, 0 for gRPC that is off. */
+  readonly address: { readonly host: string; readonly port: number; readonly grpcPort: number };
   readonly logger: Logger;
   /** Counts and logs an error that nothing caught. */
   fault(error: unknown): void;
+  /** Requests that run now. */
+  readonly inFlight: number;
   /** Resolves when the model answers; rejects when it cannot be loaded. */
   readonly ready: Promise<ReadyModel>;
   /** Graceful: running requests end first. May be called again, not graceful, while the first call waits. */
@@ -63,6 +69,8 @@ export interface ServerHooks {
   onParts?: (parts: ServerParts) => void;
   /** The replica met a fault that only a new process cures. */
   onFatal?: (error: Error) => void;
+  /** Of a server that died: this one takes its ports, which a stand-in may still share. */
+  restart?: Restart | undefined;
 }
 
 /**
@@ -73,7 +81,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const clock = systemClock;
   const logger = createLogger({ level: settings.logLevel, format: settings.logFormat, clock });
   const metrics = new ServerMetrics(clock);
-  const gateway = new Gateway(metrics);
+  const gateway = new Gateway(metrics, hooks.restart?.readyAfterS);
   const authentication = new Authentication(settings.apiKey);
   const lifecycle = new Lifecycle();
   const limits = { ...LIMITS, requestTimeoutMs: settings.requestTimeout * 1000 };
@@ -100,9 +108,10 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
       host: settings.host,
     });
   }
+  const port = hooks.restart?.port ?? settings.port;
   const http = listen(settings, () =>
     createHttpServer({
-      listen: { host: settings.host, port: settings.port },
+      listen: { host: settings.host, port, reusePort: hooks.restart !== undefined },
       ...rpc,
       metrics,
       version: VERSION,
@@ -113,7 +122,8 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   let grpc: GrpcServer | undefined;
   try {
     if (settings.grpc) {
-      grpc = await createGrpcServer(rpc, { hostname: settings.host, port: settings.grpcPort, httpPort: http.port });
+      const port = hooks.restart?.grpcPort ?? settings.grpcPort;
+      grpc = await createGrpcServer(rpc, { hostname: settings.host, port, httpPort: http.port });
     }
   } catch (error) {
     await http.stop({ graceful: false });
@@ -127,10 +137,14 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   return {
     url: http.url,
     grpcAddress: grpc && `${isIP(settings.host) === 6 ? `[${settings.host}]` : settings.host}:${grpc.port}`,
+    address: { host: settings.host, port: http.port, grpcPort: grpc?.port ?? 0 },
     logger,
     fault(error) {
       metrics.countFault();
       logger.error("an error that nothing caught", { error });
+    },
+    get inFlight() {
+      return lifecycle.inFlight;
     },
     ready: loading,
     async stop(graceful) {
@@ -245,9 +259,19 @@ function listen(settings: Settings, create: () => HttpServer): HttpServer {
 }
 
 function bindError(error: unknown, host: string, port: number, ...flags: string[]): CliError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const why = code === "EADDRINUSE" ? "the port is taken" : message;
+  const { code } = error as NodeJS.ErrnoException;
   // Ports below 1024 may be the privileged ones; what else can be wrong is the address.
-  const choices = code === "EADDRINUSE" || code === "EACCES" ? flags : ["--host"];
-  return new CliError(`cannot listen on ${host}:${port}: ${why}. Choose another with ${choices.join(" or ")}.`);
+  const isPort = code === "EADDRINUSE" || code === "EACCES";
+  const choices = isPort ? flags : ["--host"];
+  const address = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  return new CliError(
+    `cannot listen on ${address}: ${bindReason(error, host)}. Choose another with ${choices.join(" or ")}.`,
+  );
+}
+
+function bindReason(error: unknown, host: string): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "EACCES") return "permission denied; ports below 1024 are for root";
+  // What Bun makes of a name that does not resolve.
+  return code === "EINVAL" && isIP(host) === 0 ? "no such host" : failureReason(error);
 }

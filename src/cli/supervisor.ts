@@ -1,12 +1,21 @@
-import { supervisedEnvironment } from "../config/environment.ts";
+import { type Restart, supervisedEnvironment } from "../config/environment.ts";
 import { SECRET_VARIABLES, withoutSecrets } from "../config/load-settings.ts";
 import type { Clock } from "../core/clock.ts";
 import { CliError } from "./command.ts";
+import { handleSignals, outliveReaders } from "./signals.ts";
+import { type StandIn, startStandIn } from "./stand-in.ts";
 
-/** First pause before a restart; doubles up to the most, and is forgotten after a healthy while. */
+/** Pause before the second restart in a row; the first has none. Doubles up to the most, and is forgotten after a healthy while. */
 const FIRST_PAUSE_MS = 200;
 const MOST_PAUSE_MS = 10_000;
 const HEALTHY_AFTER_MS = 60_000;
+/** Clients wait at most this long before they come again: some take a longer time for a mistake. */
+const MOST_RETRY_AFTER_S = 30;
+
+/** What a child says over the channel between the two. */
+export type ChildMessage =
+  | { readonly type: "listening"; readonly host: string; readonly port: number; readonly grpcPort: number }
+  | { readonly type: "ready" };
 
 /** How this program is started again: a compiled binary is its own command, in development Bun runs the script. */
 export function selfCommand(): string[] {
@@ -24,49 +33,79 @@ export async function supervise(
   clock: Clock,
   log: (line: string) => void,
 ): Promise<number> {
-  let pauseMs = FIRST_PAUSE_MS;
+  outliveReaders();
+  let pauseMs = 0;
   const stop = Promise.withResolvers<void>();
   let stopping = false;
-  let wasReady = false;
   let child: Bun.Subprocess | undefined;
-  // The child runs in a session of its own, so that Ctrl-C reaches it once, from here.
-  const forward = (signal: NodeJS.Signals) => {
+  let address: Extract<ChildMessage, { type: "listening" }> | undefined;
+  let readyAfterS: number | undefined;
+  let standIn: StandIn | undefined;
+  // The child runs in a session of its own, so that Ctrl-C reaches it once, from here. What ends a server ends it gently.
+  handleSignals((signal) => {
+    // A terminal that closes may say so more than once, which does not mean more haste.
+    if (stopping && signal === "SIGHUP") return;
     stopping = true;
     stop.resolve();
-    child?.kill(signal);
-  };
-  process.on("SIGINT", forward);
-  process.on("SIGTERM", forward);
+    child?.kill("SIGTERM");
+  }, log);
   for (;;) {
     const startedMs = clock.nowMs();
     child = Bun.spawn([...selfCommand(), "serve", ...withoutSecrets(argv)], {
-      env: supervisedEnvironment(SECRET_VARIABLES),
+      env: supervisedEnvironment(SECRET_VARIABLES, restartFrom(address, readyAfterS)),
       stdio: ["ignore", "inherit", "inherit"],
       detached: true,
-      ipc: (message) => {
-        if (message === "ready") wasReady = true;
+      ipc: (message: ChildMessage) => {
+        if (message.type === "ready") readyAfterS = (clock.nowMs() - startedMs) / 1000;
+        else {
+          address = message;
+          void standIn?.stop();
+          standIn = undefined;
+        }
       },
     });
     child.send({ apiKeys });
     const code = await child.exited;
-    if (stopping || !wasReady || (code === 0 && !child.signalCode)) return code;
-    if (clock.nowMs() - startedMs > HEALTHY_AFTER_MS) pauseMs = FIRST_PAUSE_MS;
+    if (stopping || readyAfterS === undefined || (code === 0 && !child.signalCode)) {
+      await standIn?.stop();
+      return code;
+    }
+    if (address !== undefined) standIn ??= startStandIn(address.host, address.port, retryAfterS(readyAfterS));
+    if (clock.nowMs() - startedMs > HEALTHY_AFTER_MS) pauseMs = 0;
     const how = child.signalCode ? `signal ${child.signalCode}` : `exit code ${code}`;
-    log(`The server ended with ${how}; starting it again in ${pauseMs} ms.`);
-    const pause = Promise.withResolvers<void>();
-    const timer = setTimeout(pause.resolve, pauseMs);
-    await Promise.race([pause.promise, stop.promise]);
-    clearTimeout(timer);
+    log(`The server ended with ${how}; starting it again${pauseMs === 0 ? "" : ` in ${pauseMs} ms`}.`);
+    await Promise.race([Bun.sleep(pauseMs), stop.promise]);
     // Asked to stop while nothing runs: that is done.
-    if (stopping) return 0;
-    pauseMs = Math.min(pauseMs * 2, MOST_PAUSE_MS);
+    if (stopping) {
+      await standIn?.stop();
+      return 0;
+    }
+    pauseMs = pauseMs === 0 ? FIRST_PAUSE_MS : Math.min(pauseMs * 2, MOST_PAUSE_MS);
   }
 }
 
-/** In a supervised child: tells the supervisor that the server is ready, and ends with it. */
-export function reportToSupervisor(onOrphaned: () => void): void {
-  process.send?.("ready");
+function restartFrom(
+  address: { port: number; grpcPort: number } | undefined,
+  readyAfterS: number | undefined,
+): Restart | undefined {
+  if (address === undefined || readyAfterS === undefined) return undefined;
+  return { port: address.port, grpcPort: address.grpcPort, readyAfterS: retryAfterS(readyAfterS) };
+}
+
+function retryAfterS(readyAfterS: number): number {
+  return Math.min(Math.max(1, Math.ceil(readyAfterS)), MOST_RETRY_AFTER_S);
+}
+
+/** In a supervised child: tells the supervisor how far the server is; elsewhere nobody listens. */
+export function tellSupervisor(message: ChildMessage): void {
+  process.send?.(message);
+}
+
+/** In a supervised child: `onOrphaned` is called when the supervisor has gone, however it ended. */
+export function endWithSupervisor(onOrphaned: () => void): void {
+  if (process.send === undefined) return;
   process.on("disconnect", onOrphaned);
+  if (!process.connected) onOrphaned();
 }
 
 /** In a supervised child: the keys of the server. Rejects with CliError where no supervisor is there to say them. */

@@ -19,17 +19,35 @@ export function hubEnvironment(env: Record<string, string | undefined> = process
   };
 }
 
-/** Set by `serve` in the child it supervises. */
+/** Set by `serve` in the child it supervises: "1", or a Restart as JSON. */
 export const SUPERVISED = "SCALELLM_SUPERVISED";
 
+/** What a server that died leaves to the one in its place. */
+export interface Restart {
+  readonly port: number;
+  /** 0 without gRPC. */
+  readonly grpcPort: number;
+  /** How long the model took to be ready. */
+  readonly readyAfterS: number;
+}
+
 export function isSupervisedChild(): boolean {
-  return process.env[SUPERVISED] === "1";
+  return process.env[SUPERVISED] !== undefined;
+}
+
+/** In a supervised child that follows one that died. */
+export function restartOf(env: Record<string, string | undefined> = process.env): Restart | undefined {
+  const value = env[SUPERVISED];
+  return value?.startsWith("{") ? (JSON.parse(value) as Restart) : undefined;
 }
 
 /** The environment of a supervised child, without the variables named. */
-export function supervisedEnvironment(without: readonly string[]): Record<string, string | undefined> {
+export function supervisedEnvironment(
+  without: readonly string[],
+  restart: Restart | undefined,
+): Record<string, string | undefined> {
   const kept = Object.entries(process.env).filter(([name]) => !without.includes(name));
-  return { ...Object.fromEntries(kept), [SUPERVISED]: "1" };
+  return { ...Object.fromEntries(kept), [SUPERVISED]: restart === undefined ? "1" : JSON.stringify(restart) };
 }
 
 /** Colours only where a person reads them (https://no-color.org). */

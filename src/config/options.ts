@@ -4,6 +4,7 @@ import {
   parseBytes,
   parseChoice,
   parseDescriptor,
+  parseHost,
   parseHostName,
   parseInteger,
   parseNumber,
@@ -104,7 +105,7 @@ export const OPTIONS = {
     "127.0.0.1",
     "ADDRESS",
     "address to listen on; 0.0.0.0 for every interface",
-    parseText,
+    parseHost,
     { security: true },
   ),
   port: option<number>(

@@ -51,6 +51,18 @@ export function parseDescriptor(value: string): string {
   return value;
 }
 
+/** An address or a name to listen on; brackets around IPv6, as URLs have them, are taken off. */
+export function parseHost(value: string): string {
+  const host = /^\[([0-9a-f:.%\w]+)\]$/i.exec(value)?.[1] ?? value;
+  const isAddress = /^[0-9a-f:.]+(%\w+)?$/i.test(host) && host.split(":").length > 2;
+  if (!isAddress && !/^[\w.-]+$/.test(host)) {
+    throw new ConfigError(
+      `expected an address such as 127.0.0.1, ::1 or localhost, without scheme and port, got '${value}'`,
+    );
+  }
+  return host;
+}
+
 export function parseInteger(value: string, low: number, high: number): number {
   const number = Number(value);
   if (value.trim() === "" || !Number.isInteger(number) || number < low || number > high) {

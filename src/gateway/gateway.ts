@@ -27,7 +27,11 @@ export class Gateway {
   private readonly served = new Map<string, { model: ServedModel; replica: Replica }>();
 
   /** With `metrics`, every request of every API is observed here. */
-  constructor(private readonly metrics?: ServerMetrics) {}
+  constructor(
+    private readonly metrics?: ServerMetrics,
+    /** How long the model takes to load, where that is known: clients that meet it loading come again after this. */
+    private readonly loadingS: number = LOADING_RETRY_AFTER_S,
+  ) {}
 
   add(model: ServedModel, replica: Replica): void {
     this.served.set(model.name, { model, replica });
@@ -70,7 +74,7 @@ export class Gateway {
       if (this.served.size === 0) {
         throw new ServeError("unavailable", "The model is still loading.", {
           reason: "model_loading",
-          retryAfterS: LOADING_RETRY_AFTER_S,
+          retryAfterS: this.loadingS,
         });
       }
       const known = [...this.served.keys()].join(", ");

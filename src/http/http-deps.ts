@@ -14,7 +14,13 @@ import type { TurnBudget } from "./turn-budget.ts";
 
 /** What the HTTP server is composed of. */
 export interface HttpDeps {
-  readonly listen: { readonly host: string /** 0 lets the system choose. */; readonly port: number };
+  readonly listen: {
+    readonly host: string;
+    /** 0 lets the system choose. */
+    readonly port: number;
+    /** The port may be shared with another server of this user: a stand-in that is about to leave it. */
+    readonly reusePort?: boolean;
+  };
   /** Made with the same metrics, so that requests are observed. */
   readonly gateway: Gateway;
   readonly authentication: Authentication;

@@ -10,6 +10,8 @@ export interface ListenerOptions {
   readonly hostname: string;
   /** 0 lets the system choose. */
   readonly port: number;
+  /** The port may be shared with another server of this user: a stand-in that is about to leave it. */
+  readonly reusePort: boolean;
   readonly limits: Pick<Limits, "idleConnectionS" | "descriptorPollMs">;
   readonly descriptors: DescriptorBound;
   readonly logger: Logger;
@@ -79,7 +81,7 @@ export class Listener {
   }
 
   private listen(port: number): Server {
-    const { hostname, limits, fetch, failed } = this.options;
+    const { hostname, reusePort, limits, fetch, failed } = this.options;
     return Bun.serve({
       hostname,
       port,
@@ -89,8 +91,8 @@ export class Listener {
       idleTimeout: limits.idleConnectionS,
       // Bodies are bounded while they are read, so that the refusal is an API error.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      // A second server must not share a taken port, and half of the requests.
-      reusePort: false,
+      // Where it is not asked for, a second server must not share a taken port, and half of the requests.
+      reusePort,
       development: false,
       fetch,
       error: failed,

@@ -33,6 +33,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   const listener = new Listener({
     hostname: deps.listen.host,
     port: deps.listen.port,
+    reusePort: deps.listen.reusePort ?? false,
     limits: deps.limits,
     descriptors: deps.descriptors,
     logger: deps.logger,
