@@ -70,7 +70,10 @@ export const LIMITS = Object.freeze({
   maxWaitingOutputBytes: 64 * 1024,
   /** Proxies cut connections silent for 15 s and more; an SSE comment this often keeps them. */
   keepAliveMs: 10_000,
-  /** A connection with no request on it is closed after this; pools of clients keep theirs about a minute. */
+  /**
+   * A connection whose request is over is closed after this; pools of clients keep theirs about a minute. Before its first
+   * whole request head Bun closes it after 10 s, a constant of its server that also bounds slow heads.
+   */
   idleConnectionS: 75,
   /** Connections of all kinds; each costs a descriptor and some 10 kB. The engine's queue is far shorter. */
   maxConnections: 16_384,

@@ -38,3 +38,10 @@ export function declaredLength(headers: Headers): number | undefined {
   const declared = headers.get("content-length");
   return declared === null ? undefined : Number(declared);
 }
+
+/** A body that is too slow, in any API. REST and Connect answer it with status 408. */
+export function bodyTimeout(limitMs: number): ServeError {
+  return new ServeError("deadline_exceeded", `The request body did not arrive within ${limitMs} ms.`, {
+    reason: "body_timeout",
+  });
+}

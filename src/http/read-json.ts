@@ -1,6 +1,6 @@
 import { ServeError } from "../core/errors.ts";
 import { reflected } from "../core/reflected.ts";
-import { bodyTooLarge, declaredLength, maxRequestBytes } from "./body-limit.ts";
+import { bodyTimeout, bodyTooLarge, declaredLength, maxRequestBytes } from "./body-limit.ts";
 import { exactInteger } from "./exact-integer.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { JsonScanner, restJsonBounds } from "./json-bounds.ts";
@@ -66,8 +66,7 @@ async function readText(
   // Nobody may be waiting when the time is up.
   expired.promise.catch(() => {});
   const timer = setTimeout(() => {
-    const message = `The request body did not arrive within ${deadlineMs} ms.`;
-    expired.reject(new ServeError("deadline_exceeded", message, { reason: "body_timeout" }));
+    expired.reject(bodyTimeout(deadlineMs));
   }, deadlineMs);
   try {
     if (declared === undefined) return await readUnbounded(request, maxBytes, expired.promise, scanner);

@@ -1,4 +1,6 @@
+import type { Clock } from "../core/clock.ts";
 import { ServeError } from "../core/errors.ts";
+import { AnswerPace } from "./answer-pace.ts";
 import type { Server } from "./listener.ts";
 import type { TurnQueue } from "./turn-queue.ts";
 
@@ -17,12 +19,15 @@ export class RequestContext {
   tenant = "";
   /** What the access log says beside the usual: model, token counts. */
   readonly logged: Record<string, unknown> = {};
+  /** Sees every event of the answer. */
+  readonly pace: AnswerPace;
   /** Set by an endpoint whose response goes on after it returned: resolves at its end, with the error that ended it. */
   streamEnded: Promise<unknown> | undefined;
   /** Set by the handler: ends the work's share of the request. A stream calls it before its last byte, later has no effect. */
   release: () => void = () => {};
   /** Set by an endpoint that writes the access log's line itself. */
   accessLogged = false;
+  #closesSoon = false;
   private readonly aborter = new AbortController();
   private readonly unlink: () => void;
 
@@ -31,6 +36,7 @@ export class RequestContext {
     private readonly options: {
       requestId: string;
       arrivedMs: number;
+      clock: Clock;
       stopSignal: AbortSignal;
       turns: TurnQueue;
       server: ConnectionServer;
@@ -39,6 +45,7 @@ export class RequestContext {
     this.requestId = options.requestId;
     this.arrivedMs = options.arrivedMs;
     this.turns = options.turns;
+    this.pace = new AnswerPace(options.clock, options.arrivedMs);
     const onDisconnect = () => this.abort(new ServeError("cancelled", "The client went away."));
     const onStop = () => this.abort(options.stopSignal.reason);
     request.signal.addEventListener("abort", onDisconnect);
@@ -62,6 +69,15 @@ export class RequestContext {
   /** Aborted when the client goes away or the server stops at once; its reason is the ServeError to answer with. */
   get signal(): AbortSignal {
     return this.aborter.signal;
+  }
+
+  /** The connection is not worth keeping once the request is over. */
+  closeSoon(): void {
+    this.#closesSoon = true;
+  }
+
+  get closesSoon(): boolean {
+    return this.#closesSoon;
   }
 
   abort(reason: unknown): void {

@@ -9,6 +9,8 @@ import { TurnQueue } from "./turn-queue.ts";
 
 export type Endpoint = (context: RequestContext, deps: HttpDeps) => Response | Promise<Response>;
 
+/** Idle seconds of a connection that should end: the least there is. */
+const HURRIED_IDLE_S = 1;
 /** Probes answer without a key. */
 const OPEN_PATHS = new Set(["/health", "/ready"]);
 /** What operators look at while a server drains. */
@@ -42,6 +44,7 @@ export class RequestHandler {
     const context = new RequestContext(request, {
       requestId: acceptedRequestId(request, deps.limits.maxRequestIdChars) ?? uniqueId("req-"),
       arrivedMs: deps.clock.nowMs(),
+      clock: deps.clock,
       stopSignal: deps.lifecycle.stopSignal,
       turns: this.turns,
       server,
@@ -77,7 +80,7 @@ export class RequestHandler {
     // A stream may be silent for long while it is queued; the deadlines are ours from here.
     context.setIdleTimeout(0);
     const release = () => {
-      context.setIdleTimeout(this.deps.limits.idleConnectionS);
+      context.setIdleTimeout(context.closesSoon ? HURRIED_IDLE_S : this.deps.limits.idleConnectionS);
       end();
     };
     context.release = release;
@@ -188,6 +191,7 @@ export class RequestHandler {
       ms: Math.round((clock.nowMs() - context.arrivedMs) * 10) / 10,
       ...(context.tenant === "" ? {} : { tenant: context.tenant }),
       ...context.logged,
+      ...context.pace.fields(),
       ...(serveError === undefined ? {} : { error: serveError.message, reason: serveError.reason }),
     };
     if (serveError?.code === "internal") logger.error("request", { ...fields, cause: serveError.cause ?? serveError });

@@ -19,6 +19,7 @@ export async function runGenerations(
   const { signal } = context;
   const run = async (request: GenerateRequest, prompt: number) => {
     for await (const event of gateway.generate(request, signal)) {
+      context.pace.event(event);
       const held = onEvent(event, prompt);
       if (held !== undefined) await held;
     }

@@ -4,6 +4,7 @@ import type { FinishReason } from "../core/generate.ts";
 import { BUCKETS_S, BUCKETS_TOKENS } from "./buckets.ts";
 import { GenerationObserver } from "./generation-observer.ts";
 import { ModelHistogram } from "./model-histogram.ts";
+import { watchProcess } from "./process-metrics.ts";
 
 /** What a replica tells about itself, as far as metrics go; counts of tokens are since start. */
 export interface ReplicaSample {
@@ -90,6 +91,7 @@ export class ServerMetrics {
 
   constructor(private readonly clock: Clock) {
     this.contentType = this.registry.contentType;
+    watchProcess(this.registry, clock.epochS() - process.uptime());
   }
 
   /** Reads `samples` whenever the metrics are asked for. */
@@ -140,6 +142,16 @@ export class ServerMetrics {
 
   countFault(): void {
     this.faults.inc();
+  }
+
+  /** What runs here, for joins and alerts on versions: a gauge of 1 with these labels. */
+  describeBuild(labels: Readonly<Record<string, string>>): void {
+    new Gauge({
+      name: "scalellm_build_info",
+      help: "The build that runs; its labels tell which.",
+      labelNames: Object.keys(labels),
+      registers: this.registers,
+    }).set({ ...labels }, 1);
   }
 
   countHttp(route: string, code: number): void {

@@ -30,3 +30,14 @@ test("idle and half-open connections are closed, a silent stream is not", async 
   // And then they are idle as well.
   await Promise.all([stream!.untilClosed(), plain!.untilClosed()]);
 }, 60_000);
+
+// Bun's own limit of 10 s, in steps of its timer, holds until a whole head has come, whatever idleConnectionS says.
+test("a connection without a request is closed by Bun; one that had a request stays for idleConnectionS", async () => {
+  await using server = new TestServer({ limits: { idleConnectionS: 240 } });
+  const [fresh, used] = await Promise.all([RawClient.connect(server.url), RawClient.connect(server.url)]);
+  used!.request("GET", "/health");
+  await used!.until('"ok"');
+  await fresh!.untilClosed();
+  expect([fresh!.received, used!.closed]).toEqual(["", false]);
+  used!.destroy();
+}, 60_000);

@@ -1,7 +1,15 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { bodyTimeout } from "../body-limit.ts";
+import { toConnectError } from "./connect-errors.ts";
 
-/** The same bytes; reading fails with DEADLINE_EXCEEDED when they have not all arrived `limitMs` after the first read. */
-export function bodyWithin(body: AsyncIterable<Uint8Array>, limitMs: number): AsyncIterable<Uint8Array> {
+/**
+ * The same bytes; reading fails with DEADLINE_EXCEEDED, reason body_timeout, when they have not all arrived `limitMs` after
+ * the first read. `onLate` is called then: the rest is not worth waiting for.
+ */
+export function bodyWithin(
+  body: AsyncIterable<Uint8Array>,
+  limitMs: number,
+  onLate: () => void = () => {},
+): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const source = body[Symbol.asyncIterator]();
@@ -12,7 +20,8 @@ export function bodyWithin(body: AsyncIterable<Uint8Array>, limitMs: number): As
       return {
         async next() {
           timer ??= setTimeout(() => {
-            expired.reject(new ConnectError("the request did not arrive in time", Code.DeadlineExceeded));
+            onLate();
+            expired.reject(toConnectError(bodyTimeout(limitMs)));
           }, limitMs);
           try {
             const result = await Promise.race([source.next(), expired.promise]);

@@ -14,6 +14,8 @@ export interface CallOrigin {
   release(): void;
   /** The client's IP address. */
   clientAddress(): string;
+  /** The client has more to send than anyone wants to read: its connection ends soon after the answer. */
+  closeSoon(): void;
 }
 
 export const CALL_ORIGIN = createContextKey<CallOrigin | undefined>(undefined, { description: "call origin" });

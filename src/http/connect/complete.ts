@@ -8,6 +8,7 @@ import {
   CompleteResponseSchema,
   type PromptInfo,
 } from "../../gen/scalellm/v1/inference_pb.ts";
+import type { AnswerPace } from "../answer-pace.ts";
 import { decodeRequest } from "./decode-request.ts";
 import { encodeEnd, encodePrompt, encodeUsage } from "./encode-events.ts";
 import { encodeLogprob, encodePromptLogprob } from "./encode-logprobs.ts";
@@ -19,6 +20,7 @@ export async function complete(
   message: CompleteRequest,
   context: HandlerContext,
   deps: RpcDeps,
+  pace: AnswerPace,
 ): Promise<CompleteResponse> {
   const request = await decodeRequest(message, context, deps);
   const { tokenizer } = deps.gateway.model(request.model).text;
@@ -30,6 +32,7 @@ export async function complete(
   let prompt: PromptInfo | undefined;
   let promptLogprobs: ReadonlyArray<TokenLogprob | null> = [];
   for await (const event of deps.gateway.generate(request, context.signal)) {
+    pace.event(event);
     if (event.type === "prompt") {
       prompt = encodePrompt(event, request);
       promptLogprobs = event.promptLogprobs ?? [];

@@ -20,6 +20,10 @@ import type { RpcDeps } from "./rpc-deps.ts";
 import { rpcOptions } from "./rpc-options.ts";
 import { illFormed, tidyErrors, withShortHeaders } from "./tidy-errors.ts";
 
+/** Connect's status for DEADLINE_EXCEEDED, and the one for a body that never arrives. */
+const STATUS_DEADLINE_EXCEEDED = 504;
+const STATUS_BODY_TIMEOUT = 408;
+
 /** Answers a service's request; undefined for every path that is none of the services'. */
 export type ConnectHandler = (request: Request, origin?: CallOrigin) => Promise<Response> | undefined;
 
@@ -62,15 +66,17 @@ async function answer(
   // This or the body's own cancel tells of a client that went away; which one fires first depends on what the server is doing.
   if (request.signal.aborted) body.drop();
   request.signal.addEventListener("abort", () => body.drop(), { once: true });
+  let late = false;
+  const onLate = () => {
+    late = true;
+    origin?.closeSoon();
+  };
+  const requestBody = bodyWithin(readBody(request, limits), limits.bodyDeadlineMs, onLate);
   const answered = handler({
     httpVersion: "",
     method: request.method,
     url: request.url,
-    ...bodies.check(
-      handler.method,
-      withShortHeaders(request.headers),
-      bodyWithin(readBody(request, limits), limits.bodyDeadlineMs),
-    ),
+    ...bodies.check(handler.method, withShortHeaders(request.headers), requestBody),
     signal: body.signal,
     contextValues: createContextValues()
       .set(FRAME_SINK, takesFrames(request.headers) ? body : undefined)
@@ -79,7 +85,8 @@ async function answer(
   });
   const response = tidyErrors(await answered.catch(illFormed));
   return new Response(await contentOf(response, body, origin, limits, prepared), {
-    status: response.status,
+    // Connect's own 504 is for deadlines of the call.
+    status: late && response.status === STATUS_DEADLINE_EXCEEDED ? STATUS_BODY_TIMEOUT : response.status,
     ...(response.header === undefined ? {} : { headers: response.header }),
   });
 }

@@ -36,6 +36,7 @@ export async function* generateStream(
     const request = await decodeRequest(message, context, deps);
     const { tokenizer } = deps.gateway.model(request.model).text;
     for await (const event of deps.gateway.generate(request, context.signal)) {
+      call.pace.event(event);
       switch (event.type) {
         case "text-delta":
           delta.index = event.index;

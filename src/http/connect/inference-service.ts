@@ -10,6 +10,7 @@ import {
   type TokenizeRequest,
   TokenizeResponseSchema,
 } from "../../gen/scalellm/v1/inference_pb.ts";
+import type { AnswerPace } from "../answer-pace.ts";
 import { TENANT } from "./call-context.ts";
 import { complete } from "./complete.ts";
 import { generateStream } from "./generate-stream.ts";
@@ -61,10 +62,10 @@ function listModels(deps: RpcDeps) {
 
 /** scalellm.v1.InferenceService over the gateway; the same implementation serves Connect, gRPC-Web and gRPC. */
 export function createInferenceService(deps: RpcDeps): ServiceImpl<typeof InferenceService> {
-  const observed = async <T>(context: HandlerContext, run: () => T | Promise<T>): Promise<T> => {
+  const observed = async <T>(context: HandlerContext, run: (pace: AnswerPace) => T | Promise<T>): Promise<T> => {
     const call = observeCall(context, deps);
     try {
-      return await run();
+      return await run(call.pace);
     } catch (error) {
       throw call.failed(error);
     } finally {
@@ -73,7 +74,7 @@ export function createInferenceService(deps: RpcDeps): ServiceImpl<typeof Infere
   };
   return {
     generate: (message, context) => generateStream(message, context, deps),
-    complete: (message, context) => observed(context, () => complete(message, context, deps)),
+    complete: (message, context) => observed(context, (pace) => complete(message, context, deps, pace)),
     tokenize: (message, context) => observed(context, () => tokenize(message, context, deps)),
     detokenize: (message, context) => observed(context, () => detokenize(message, deps)),
     listModels: (_message, context) => observed(context, () => listModels(deps)),

@@ -1,5 +1,6 @@
 import { Code, type ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { ErrorDetailSchema } from "../../gen/scalellm/v1/inference_pb.ts";
+import type { AnswerPace } from "../answer-pace.ts";
 import { CALL_ORIGIN, TENANT } from "./call-context.ts";
 import { codeName } from "./connect-errors.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
@@ -8,11 +9,11 @@ function reasonOf(failure: ConnectError): string | undefined {
   return failure.findDetails(ErrorDetailSchema)[0]?.reason || undefined;
 }
 
-/** Writes a call's line in the access log. `ms`: how long it took, where it began at all. */
+/** Writes a call's line in the access log. `ms`: how long it took, and how its answer came, where it began at all. */
 export function logCall(
   context: HandlerContext,
   { logger, refusals }: Pick<RpcDeps, "logger" | "refusals">,
-  { failure, ms }: { failure: ConnectError | undefined; ms?: number },
+  { failure, ms, pace }: { failure: ConnectError | undefined; ms?: number; pace?: AnswerPace },
 ): void {
   const origin = context.values.get(CALL_ORIGIN);
   const tenant = context.values.get(TENANT);
@@ -22,6 +23,7 @@ export function logCall(
     protocol: context.protocolName,
     code: failure === undefined ? "ok" : codeName(failure.code),
     ...(ms === undefined ? {} : { ms: Math.round(ms * 10) / 10 }),
+    ...(pace === undefined || pace.tokens === 0 ? {} : { outputTokens: pace.tokens, ...pace.fields() }),
     ...(tenant === "" ? {} : { tenant }),
     ...(failure === undefined ? {} : { error: failure.rawMessage, reason: reasonOf(failure) }),
   };

@@ -1,11 +1,14 @@
 import type { ConnectError, HandlerContext } from "@connectrpc/connect";
 import { ServeError } from "../../core/errors.ts";
+import { AnswerPace } from "../answer-pace.ts";
 import { CALL_ORIGIN } from "./call-context.ts";
 import { callError } from "./connect-errors.ts";
 import { logCall } from "./log-call.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
 export interface ObservedCall {
+  /** To be shown every event of an answer. */
+  readonly pace: AnswerPace;
   /** Notes how a call failed, and returns the error to answer with. */
   failed(error: unknown): ConnectError;
   /**
@@ -22,8 +25,10 @@ export function observeCall(context: HandlerContext, deps: RpcDeps): ObservedCal
   const startedMs = clock.nowMs();
   const origin = context.values.get(CALL_ORIGIN);
   if (origin !== undefined) origin.accessLogged = true;
+  const pace = new AnswerPace(clock, startedMs);
   let failure: ConnectError | undefined;
   return {
+    pace,
     failed(error) {
       failure = callError(error, context.signal);
       return failure;
@@ -31,7 +36,7 @@ export function observeCall(context: HandlerContext, deps: RpcDeps): ObservedCal
     end(whole) {
       finish();
       if (!whole) failure ??= callError(new ServeError("cancelled", "The client went away."), context.signal);
-      logCall(context, deps, { failure, ms: clock.nowMs() - startedMs });
+      logCall(context, deps, { failure, ms: clock.nowMs() - startedMs, pace });
     },
   };
 }
