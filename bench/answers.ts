@@ -11,7 +11,7 @@ const { values: flags } = parseArgs({
   options: {
     model: { type: "string", default: "" },
     seeds: { type: "string", default: "4" },
-    /** temperature,top_p,repetition_penalty; several times. */
+    /** temperature,top_p,repetition_penalty[,frequency_penalty[,presence_penalty]]; several times. */
     setting: { type: "string", multiple: true },
     show: { type: "boolean", default: false },
   },
@@ -42,7 +42,7 @@ const server = await startServer(settings);
 const { name: model } = await server.ready;
 
 async function ask(prompt: AnswerPrompt, seed: number, setting: readonly number[]): Promise<Answer> {
-  const [temperature, topP, repetitionPenalty] = setting;
+  const [temperature, topP, repetitionPenalty, frequencyPenalty = 0, presencePenalty = 0] = setting;
   const response = await fetch(`${server.url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -53,6 +53,8 @@ async function ask(prompt: AnswerPrompt, seed: number, setting: readonly number[
       temperature,
       top_p: topP,
       repetition_penalty: repetitionPenalty,
+      frequency_penalty: frequencyPenalty,
+      presence_penalty: presencePenalty,
       seed,
     }),
   });

@@ -82,7 +82,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const logger = createLogger({ level: settings.logLevel, format: settings.logFormat, clock });
   const metrics = new ServerMetrics(clock);
   metrics.describeBuild({ version: VERSION, bun: Bun.version, platform: process.platform, arch: process.arch });
-  const gateway = new Gateway(metrics, hooks.restart?.readyAfterS);
+  const gateway = new Gateway(metrics, hooks.restart?.retryAfterS);
   const authentication = new Authentication(settings.apiKey);
   const lifecycle = new Lifecycle();
   const limits = { ...LIMITS, requestTimeoutMs: settings.requestTimeout * 1000 };

@@ -74,7 +74,10 @@ export async function supervise(
     if (clock.nowMs() - startedMs > HEALTHY_AFTER_MS) pauseMs = 0;
     const how = child.signalCode ? `signal ${child.signalCode}` : `exit code ${code}`;
     log(`The server ended with ${how}; starting it again${pauseMs === 0 ? "" : ` in ${pauseMs} ms`}.`);
-    await Promise.race([Bun.sleep(pauseMs), stop.promise]);
+    const pause = Promise.withResolvers<void>();
+    const timer = setTimeout(pause.resolve, pauseMs);
+    await Promise.race([pause.promise, stop.promise]);
+    clearTimeout(timer);
     // Asked to stop while nothing runs: that is done.
     if (stopping) {
       await standIn?.stop();
@@ -89,11 +92,12 @@ function restartFrom(
   readyAfterS: number | undefined,
 ): Restart | undefined {
   if (address === undefined || readyAfterS === undefined) return undefined;
-  return { port: address.port, grpcPort: address.grpcPort, readyAfterS: retryAfterS(readyAfterS) };
+  return { port: address.port, grpcPort: address.grpcPort, retryAfterS: retryAfterS(readyAfterS) };
 }
 
+/** Twice the last start: clients try twice as a rule, and the next start may take longer. */
 function retryAfterS(readyAfterS: number): number {
-  return Math.min(Math.max(1, Math.ceil(readyAfterS)), MOST_RETRY_AFTER_S);
+  return Math.min(Math.max(1, Math.ceil(2 * readyAfterS)), MOST_RETRY_AFTER_S);
 }
 
 /** In a supervised child: tells the supervisor how far the server is; elsewhere nobody listens. */

@@ -27,8 +27,8 @@ export interface Restart {
   readonly port: number;
   /** 0 without gRPC. */
   readonly grpcPort: number;
-  /** How long the model took to be ready. */
-  readonly readyAfterS: number;
+  /** When clients that meet the model loading should come again. */
+  readonly retryAfterS: number;
 }
 
 export function isSupervisedChild(): boolean {

@@ -29,8 +29,8 @@ export class Gateway {
   /** With `metrics`, every request of every API is observed here. */
   constructor(
     private readonly metrics?: ServerMetrics,
-    /** How long the model takes to load, where that is known: clients that meet it loading come again after this. */
-    private readonly loadingS: number = LOADING_RETRY_AFTER_S,
+    /** Clients that meet the model loading come again after this: it may be known from an earlier start. */
+    private readonly loadingRetryAfterS: number = LOADING_RETRY_AFTER_S,
   ) {}
 
   add(model: ServedModel, replica: Replica): void {
@@ -74,7 +74,7 @@ export class Gateway {
       if (this.served.size === 0) {
         throw new ServeError("unavailable", "The model is still loading.", {
           reason: "model_loading",
-          retryAfterS: this.loadingS,
+          retryAfterS: this.loadingRetryAfterS,
         });
       }
       const known = [...this.served.keys()].join(", ");

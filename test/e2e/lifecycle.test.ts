@@ -49,7 +49,7 @@ test("a second signal stops at once", async () => {
   expect(await server.stop("SIGTERM")).not.toBe(0);
 });
 
-test("streams that outlast the drain timeout are ended, and the exit code says so", async () => {
+test("streams that outlast the drain timeout are ended and logged; to stop was asked, so the exit code is 0", async () => {
   const server = await startBinary(["--drain-timeout", "1"]);
   const response = await chat(server.url, { stream: true, max_tokens: 8000, ignore_eos: true, n: 8 });
   const reader = response.body!.getReader();
@@ -59,7 +59,10 @@ test("streams that outlast the drain timeout are ended, and the exit code says s
   const decoder = new TextDecoder();
   for (let next = await reader.read(); !next.done; next = await reader.read()) text += decoder.decode(next.value);
   expect(text).toContain('"code":"shutting_down"');
-  expect(await stopped).toBe(1);
+  expect(await stopped).toBe(0);
+  expect(server.output()).toContain(
+    "the time to drain is over; requests that still run are ended drainTimeoutS=1 requests=1",
+  );
 });
 
 test("the supervisor brings a killed server back on the same port", async () => {
@@ -86,12 +89,14 @@ test("the supervisor brings a killed server back on the same port", async () => 
 test("a signal between two starts of a server that dies ends the supervisor at once", async () => {
   const server = await startBinary();
   const child = async () => Number((await Bun.$`pgrep -P ${server.process.pid}`.nothrow().text()).trim());
-  // The second pause is 400 ms: time enough for a signal to come in it. The second child dies before it was ready.
-  const first = await child();
-  process.kill(first, "SIGKILL");
-  let second = 0;
-  while (second === 0 || second === first) second = await child();
-  process.kill(second, "SIGKILL");
+  // The third pause is 400 ms: time enough for a signal to come in it. The children die before they are ready.
+  let last = 0;
+  for (let i = 0; i < 3; i++) {
+    let next = last;
+    while (next === 0 || next === last) next = await child();
+    process.kill(next, "SIGKILL");
+    last = next;
+  }
   while (!server.output().includes("again in 400 ms")) await Bun.sleep(1);
   const startedMs = performance.now();
   expect(await server.stop()).toBe(0);

@@ -61,7 +61,7 @@ test("RPC: the same, over every protocol", async () => {
     createGrpcWebTransport(options),
     createGrpcTransport({ baseUrl: `http://127.0.0.1:${grpc.port}` }),
   ];
-  const request = { model: MODEL, prompt: { case: "text", value: "Hi" } } as const;
+  const request = { model: MODEL, prompt: { case: "text", value: "Hi" }, sampling: { maxTokens: 8 } } as const;
   const headers = { authorization: `Bearer ${API_KEY}` };
   for (const transport of transports) {
     const client = createClient(InferenceService, transport);
