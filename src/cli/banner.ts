@@ -11,7 +11,7 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
   const { replica } = model;
   const { info } = replica.engine;
   const kvTokens = info.numBlocks * info.blockSize;
-  const sampling = Object.entries(model.generationDefaults)
+  const sampling = Object.entries(model.sampling)
     .map(([field, value]) => `${samplingFieldName(field)} ${value}`)
     .join(", ");
   const rows: Array<readonly [string, string]> = [
@@ -25,7 +25,7 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
       "KV cache",
       `${formatCount(kvTokens)} tokens in blocks of ${info.blockSize}, up to ${formatBytes(info.numBlocks * info.kvBlockBytes)} of memory`,
     ],
-    ...(sampling === "" ? [] : [["sampling", `${sampling}, where a request does not say`] as const]),
+    ...(sampling === "" ? [] : [["sampling", `${sampling}, where a request names none`] as const]),
     ["sequences", `up to ${settings.maxNumSeqs} at once, ${settings.maxQueue} waiting`],
     ["HTTP", `${server.url}/v1  (OpenAI API, Connect, gRPC-Web)`],
     ...(server.grpcAddress ? [["gRPC", server.grpcAddress] as const] : []),

@@ -35,7 +35,8 @@ export interface ReadyModel {
   readonly architecture: string;
   readonly quantization: string;
   readonly hasChatTemplate: boolean;
-  readonly generationDefaults: OpenedModel["generationDefaults"];
+  /** What holds for a request that names none. */
+  readonly sampling: OpenedModel["generationDefaults"];
   readonly replica: LocalReplica;
 }
 
@@ -202,6 +203,7 @@ async function loadModel(
       vocabSize: opened.plan.spec.vocabSize,
       text: textService,
       generationDefaults: opened.generationDefaults,
+      recommendedSampling: opened.recommendedSampling,
     },
     replica,
   );
@@ -213,7 +215,7 @@ async function loadModel(
     architecture: opened.plan.spec.architecture,
     quantization: opened.quantization,
     hasChatTemplate,
-    generationDefaults: opened.generationDefaults,
+    sampling: { ...opened.recommendedSampling, ...opened.generationDefaults },
     replica,
   };
 }

@@ -20,6 +20,8 @@ export interface ServedModel {
   readonly text: TextService;
   /** Sampling defaults of the checkpoint (generation_config), used where a request names none. */
   readonly generationDefaults: Readonly<Partial<SamplingParams>>;
+  /** For a request that names no temperature; the checkpoint's defaults come first. */
+  readonly recommendedSampling?: Readonly<Partial<SamplingParams>> | undefined;
 }
 
 /** Between the APIs and the replicas: admits a request and routes it. A pass-through to one replica a model for now. */

@@ -83,7 +83,7 @@ function checkResume(draft: RequestDraft, sampling: SamplingParams, vocabSize: n
   }
 }
 
-/** What the request names over the checkpoint's defaults over ours; written as other servers take it too. */
+/** What the request names over the checkpoint's defaults over what the model is known to need over the API's; written as other servers take it too. */
 function resolveSampling(draft: RequestDraft, model: ServedModel, room: number): SamplingParams {
   const named = Object.fromEntries(Object.entries(draft.sampling).filter(([, value]) => value !== undefined));
   const sampling: SamplingParams = {
@@ -91,6 +91,7 @@ function resolveSampling(draft: RequestDraft, model: ServedModel, room: number):
     maxTokens: room,
     // Without a seed every request is its own random stream; Web Crypto so that streams cannot be guessed.
     seed: crypto.getRandomValues(new Uint32Array(1))[0]!,
+    ...(named.temperature === undefined ? model.recommendedSampling : {}),
     ...model.generationDefaults,
     ...named,
   };

@@ -158,6 +158,8 @@ export interface OpenedModel {
   readonly text: TextSource;
   /** From generation_config.json or general.sampling.*, where given. */
   readonly generationDefaults: Readonly<SamplingDefaults>;
+  /** For a request that names no temperature, where this model is known to need it. The checkpoint's own values come first. */
+  readonly recommendedSampling?: Readonly<SamplingDefaults>;
   /** What the checkpoint says and is not followed, for people. */
   readonly warnings: readonly string[];
   /** Bytes of weights in the files. */

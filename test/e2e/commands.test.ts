@@ -96,7 +96,7 @@ test.each([MODEL_NAME, "SmolLM2-135M-Instruct"])("serve %s is the bundled model"
   await server.stop();
   const default_sampling = { temperature: 0.2, top_p: 0.9, repetition_penalty: 1.1 };
   expect(models.data).toEqual([expect.objectContaining({ id: MODEL_NAME, default_sampling })]);
-  expect(server.output()).toContain("temperature 0.2, top_p 0.9, repetition_penalty 1.1, where a request does not say");
+  expect(server.output()).toContain("temperature 0.2, top_p 0.9, repetition_penalty 1.1, where a request names none");
 });
 
 test("a reader that has seen enough ends a command quietly", async () => {

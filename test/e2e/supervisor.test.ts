@@ -105,22 +105,20 @@ test("a restart: the same ports though the system chose them, and clients that t
   const server = await startBinary(SMALL);
   const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
   const ask = () => client.completions.create({ model: MODEL_NAME, prompt: "The sky is", max_tokens: 2 });
-  for (const signal of ["SIGKILL", "SIGSEGV"] as const) {
-    const child = await childOf(server);
-    process.kill(child, signal);
-    await ended(child);
-    // With the two retries that clients have by default.
-    const answers = await Promise.all(Array.from({ length: 8 }, ask));
-    for (const answer of answers) expect(answer.choices[0]!.finish_reason).toBe("length");
-    expect(await childOf(server)).not.toBe(child);
-  }
+  const child = await childOf(server);
+  process.kill(child, "SIGSEGV");
+  await ended(child);
+  // With the two retries that clients have by default.
+  const answers = await Promise.all(Array.from({ length: 8 }, ask));
+  for (const answer of answers) expect(answer.choices[0]!.finish_reason).toBe("length");
+  expect(await childOf(server)).not.toBe(child);
   const { connect } = await import("node:http2");
   const session = connect(`http://${server.grpc}`);
   await new Promise((resolve, reject) => session.once("connect", resolve).once("error", reject));
   session.destroy();
-  expect(server.output()).toContain("The server ended with signal SIGKILL; starting it again.\n");
+  expect(server.output()).toContain("The server ended with signal SIGSEGV; starting it again.\n");
   expect(await server.stop()).toBe(0);
-}, 60_000);
+}, 120_000);
 
 test.each(["[::1]", "::1"])("--host %s on both ports", async (host) => {
   const server = await startBinary(["--host", host, ...SMALL]);

@@ -11,9 +11,12 @@ function modelObject(model: ServedModel) {
     owned_by: "scalellm",
     // vLLM's addition.
     max_model_len: model.maxModelLen,
-    // Ours: what holds for a request that sets none.
+    // Ours: what holds for a request that names none.
     default_sampling: Object.fromEntries(
-      Object.entries(model.generationDefaults).map(([field, value]) => [samplingFieldName(field), value]),
+      Object.entries({ ...model.recommendedSampling, ...model.generationDefaults }).map(([field, value]) => [
+        samplingFieldName(field),
+        value,
+      ]),
     ),
   };
 }

@@ -268,38 +268,12 @@ test("the bundled model", () => {
   expect(last).toBeLessThanOrEqual(Bun.file(path).size);
 });
 
-test("sampling: the checkpoint's own, else what is known of its name, field by field", () => {
-  const key = (name: string) => `general.sampling.${name}`;
-  const f32 = (value: number): GgufValue => ({ f32: value });
-  expect(open(llamaWith({ [key("temp")]: f32(0.5) })).generationDefaults).toEqual({ temperature: 0.5 });
-  const bundled = { "general.name": { string: "Smollm2 135M 8k Lc100K Mix1 Ep2" } };
+test("sampling: the checkpoint's own, and beside it what is known of its name", () => {
+  const named = (name: string) => ({ "general.name": { string: name } });
   const known = { temperature: 0.2, topP: 0.9, repetitionPenalty: 1.1 };
-  expect(open(llamaWith(bundled)).generationDefaults).toEqual(known);
-  const both = open(llamaWith({ ...bundled, [key("temp")]: f32(0.5) }));
-  expect(both.generationDefaults).toEqual({ ...known, temperature: 0.5 });
-  const other = { "general.name": { string: "constructor" } };
-  expect(open(llamaWith(other)).generationDefaults).toEqual({});
-});
-
-test("the bundled file has defaults of its own", () => {
-  const { generationDefaults } = openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf");
-  expect(generationDefaults).toEqual({ temperature: 0.2, topP: 0.9, repetitionPenalty: 1.1 });
-});
-
-test("sampling defaults come from general.sampling; what no request could ask for is ignored with a warning", () => {
-  const model = open(
-    llamaWith({
-      "general.sampling.temp": { f32: 0.5 },
-      "general.sampling.top_k": { u32: 40 },
-      "general.sampling.top_p": { f32: 0 },
-      "general.sampling.min_p": { string: "x" },
-      "general.sampling.penalty_repeat": { f32: Number.NaN },
-    }),
-  );
-  expect(model.generationDefaults).toEqual({ temperature: 0.5, topK: 40 });
-  expect(model.warnings.map((warning) => /general\.sampling\.(\w+)/.exec(warning)![1])).toEqual([
-    "top_p",
-    "min_p",
-    "penalty_repeat",
-  ]);
+  const ours = open(llamaWith({ ...named("Smollm2 135M 8k Lc100K Mix1 Ep2"), "general.sampling.temp": { f32: 0.5 } }));
+  expect([ours.generationDefaults, ours.recommendedSampling]).toEqual([{ temperature: 0.5 }, known]);
+  const bundled = openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  expect([bundled.generationDefaults, bundled.recommendedSampling]).toEqual([{}, known]);
+  expect(open(llamaWith(named("constructor"))).recommendedSampling).toEqual({});
 });
