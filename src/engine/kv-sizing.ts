@@ -1,3 +1,6 @@
+import type { WeightFormat } from "../backend/abi.ts";
+import type { Probe } from "../backend/probe.ts";
+
 /** Share of the memory that is free after loading that the KV cache may take when no size was given. */
 const AVAILABLE_SHARE = 0.25;
 /** A machine with much memory may have other plans for it; beyond this a person should say so. */
@@ -37,4 +40,21 @@ export function sizeKvCache(sizing: KvSizing): KvSize {
     );
   }
   return { numBlocks, maxModelLen: Math.min(maxModelLen, numBlocks * blockSize) };
+}
+
+/**
+ * Throws where the weights can't fit in the memory that the process may use: the kernel would end it without a word.
+ * Formats other than the file's own may be smaller than the file, so that nothing is known before they are packed.
+ */
+export function refuseTooLarge(
+  weightBytes: number,
+  weightFormat: WeightFormat,
+  { totalMemoryBytes, memoryLimit }: Pick<Probe, "totalMemoryBytes" | "memoryLimit">,
+): void {
+  if (weightFormat !== "auto" || weightBytes <= totalMemoryBytes) return;
+  const [weights, total] = [weightBytes, totalMemoryBytes].map((count) => `${(count / 1e9).toFixed(2)} GB`);
+  throw new Error(
+    `The weights take ${weights} of memory, but ` +
+      (memoryLimit === "" ? `this machine has ${total}.` : `this process may use ${total} (${memoryLimit}).`),
+  );
 }

@@ -13,7 +13,7 @@ import { probe } from "../backend/probe.ts";
 import { systemClock } from "../core/clock.ts";
 import type { BackendConfig, NativeLoad } from "./backend-config.ts";
 import type { EngineOptions } from "./engine-options.ts";
-import { sizeKvCache } from "./kv-sizing.ts";
+import { refuseTooLarge, sizeKvCache } from "./kv-sizing.ts";
 
 /** Slots beyond the sequences that run: a slot that was given back rests for a step before it can be used again. */
 const SPARE_SLOTS = 8;
@@ -58,6 +58,8 @@ function nativeBackend(backend: NativeBackend, model: NativeModel, notices: read
 }
 
 function loadBackend(load: NativeLoad, options: EngineOptions): OpenedBackend {
+  const weightBytes = load.plan.tensors.reduce((sum, tensor) => sum + tensor.numBytes, 0);
+  refuseTooLarge(weightBytes, load.weightFormat, probe(load.libraryPath));
   const model = loadNativeModel(load.plan, {
     libraryPath: load.libraryPath,
     weightFormat: load.weightFormat,
@@ -69,7 +71,10 @@ function loadBackend(load: NativeLoad, options: EngineOptions): OpenedBackend {
   if (load.maxModelLen > wanted) {
     notices.push(`The checkpoint supports ${wanted} tokens of context; ${load.maxModelLen} were asked for.`);
   }
-  const { availableMemoryBytes } = probe(load.libraryPath);
+  const { availableMemoryBytes, totalMemoryBytes, memoryLimit } = probe(load.libraryPath);
+  if (memoryLimit !== "") {
+    notices.push(`Memory is limited to ${(totalMemoryBytes / 1e9).toFixed(2)} GB by ${memoryLimit}.`);
+  }
   if (load.kvCacheMemoryBytes > availableMemoryBytes) {
     const [asked, available] = [load.kvCacheMemoryBytes, availableMemoryBytes].map((bytes) => (bytes / 1e9).toFixed(1));
     notices.push(`--kv-cache-memory asks for ${asked} GB, but ${available} GB are free: a full cache will not fit.`);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { sizeKvCache } from "../../src/engine/kv-sizing.ts";
+import { refuseTooLarge, sizeKvCache } from "../../src/engine/kv-sizing.ts";
 
 const GIB = 1024 ** 3;
 const sizing = {
@@ -33,4 +33,15 @@ test("a cache that cannot hold one sequence clips the context", () => {
 
 test("a cache of next to nothing is an error that says how much it is", () => {
   expect(() => sizeKvCache({ ...sizing, kvCacheMemoryBytes: 1024 * 1024 })).toThrow("hold 1 blocks of 1048576 bytes");
+});
+
+test("weights that cannot fit in what the process may use are refused with both sizes and the limit", () => {
+  const limited = { totalMemoryBytes: 500e6, memoryLimit: "/sys/fs/cgroup/a/memory.max" };
+  expect(() => refuseTooLarge(550e6, "auto", limited)).toThrow(
+    "The weights take 0.55 GB of memory, but this process may use 0.50 GB (/sys/fs/cgroup/a/memory.max).",
+  );
+  expect(() => refuseTooLarge(550e6, "auto", { ...limited, memoryLimit: "" })).toThrow("but this machine has 0.50 GB.");
+  // They may be packed smaller than the file.
+  refuseTooLarge(550e6, "int8", limited);
+  refuseTooLarge(550e6, "auto", { ...limited, totalMemoryBytes: 551e6 });
 });
