@@ -34,6 +34,7 @@ export class LaneRunner<J extends LaneJob> {
     this.#options = options;
     this.#lane = lane;
     if (lane === undefined) this.#reopen();
+    else this.#watch(lane);
   }
 
   get busy(): boolean {
@@ -100,10 +101,13 @@ export class LaneRunner<J extends LaneJob> {
   #open(): WorkerLane {
     const lane = this.#options.startLane();
     this.#lane = lane;
-    void lane.started.then((started) => {
-      if (!started) this.#reopenLater();
-    });
+    this.#watch(lane);
     return lane;
+  }
+
+  /** A lane that ends without a job, too, has to be replaced: a server that is not ready gets none. */
+  #watch(lane: WorkerLane): void {
+    void lane.ended.then(() => this.#reopenLater());
   }
 
   #reopen(): void {
@@ -117,7 +121,7 @@ export class LaneRunner<J extends LaneJob> {
 
   /** Without a pause a Worker that cannot start would be started in a loop. */
   #reopenLater(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.alive) return;
     clearTimeout(this.#restart);
     this.#restart = setTimeout(() => this.#reopen(), this.#options.limits.laneRestartMs);
     this.#restart.unref();

@@ -34,15 +34,15 @@ interface Waiting {
 }
 
 /**
- * The tokenizer Workers and what waits for them. One lane takes long texts first, the other, which starts when it is first
- * needed, takes short ones alone: a short text never waits for a long one. Both queues are fair between tenants.
+ * The tokenizer Workers and what waits for them. One lane takes long texts first, the other takes short ones alone: a
+ * short text never waits for a long one. Both queues are fair between tenants.
  */
 export class TextLanes {
   readonly #options: TextLanesOptions;
   readonly #short: FairQueue<Job>;
   readonly #long: FairQueue<Job>;
   readonly #main: LaneRunner<Job>;
-  #express: LaneRunner<Job> | undefined;
+  readonly #express: LaneRunner<Job>;
   readonly #waiting: Waiting = { texts: 0, chars: 0 };
   readonly #byTenant = new Map<string, Waiting>();
   /** When a text was last done, or the first began to wait. */
@@ -55,11 +55,12 @@ export class TextLanes {
     this.#short = new FairQueue(options.limits.textPatienceMsPerChar);
     this.#long = new FairQueue(options.limits.textPatienceMsPerChar);
     this.#main = this.#runner(() => this.#long.take() ?? this.#short.take(), lane);
+    this.#express = this.#runner(() => this.#short.take());
   }
 
   /** False once closed, while no Worker can be started, and while texts wait and none has been done for textStallMs. */
   get ready(): boolean {
-    if (this.#closed || !(this.#main.alive || this.#express?.alive)) return false;
+    if (this.#closed || !(this.#main.alive || this.#express.alive)) return false;
     const { clock, limits } = this.#options;
     return this.#waiting.texts === 0 || clock.nowMs() - this.#progressMs <= limits.textStallMs;
   }
@@ -111,7 +112,7 @@ export class TextLanes {
   close(): void {
     this.#closed = true;
     this.#main.close();
-    this.#express?.close();
+    this.#express.close();
     for (const queue of [this.#short, this.#long]) {
       for (let job = queue.take(); job !== undefined; job = queue.take()) {
         this.#left(job);
@@ -122,8 +123,6 @@ export class TextLanes {
 
   #wake(): void {
     this.#main.wake();
-    if (this.#short.size === 0) return;
-    this.#express ??= this.#runner(() => this.#short.take());
     this.#express.wake();
   }
 

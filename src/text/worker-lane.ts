@@ -33,6 +33,7 @@ export class WorkerLane {
   #cause: unknown;
   #timer: Timer | undefined;
   readonly #started = Promise.withResolvers<boolean>();
+  readonly #ended = Promise.withResolvers<void>();
 
   /** Throws where the Worker cannot be given its first message. */
   constructor(worker: Worker, open: OpenMessage, limits: Limits) {
@@ -60,6 +61,11 @@ export class WorkerLane {
   /** Resolves when the Worker has started: false where it could not. */
   get started(): Promise<boolean> {
     return this.#started.promise;
+  }
+
+  /** Resolves when the lane is used up, also while nobody uses it. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
 
   get closed(): boolean {
@@ -134,6 +140,7 @@ export class WorkerLane {
     clearTimeout(this.#timer);
     this.#worker.terminate();
     this.#started.resolve(false);
+    this.#ended.resolve();
     this.#finish?.(outcome);
   }
 }

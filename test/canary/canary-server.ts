@@ -75,6 +75,8 @@ export class CanaryServer implements AsyncDisposable {
       worker.postMessage = (message: unknown) => {
         strike("post to the text Worker");
         post(message);
+        // So that another has to be created.
+        if (server?.armed === "new text Worker") worker.terminate();
         if (server?.armed === "text Worker dies") {
           server.armed = undefined;
           worker.terminate();

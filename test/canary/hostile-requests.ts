@@ -102,11 +102,11 @@ export function hostileRequest(random: Random): HostileRequest {
     frame.writeUInt32BE(random(10) === 0 ? 0xffffffff : bytes.length, 1);
     bytes.copy(frame, 5);
     body = frame;
-  } else if (random(15) === 0) {
-    headers["content-encoding"] = "gzip";
-    body = random(2) === 0 ? gzipSync(text) : text;
-  } else if (random(15) === 0) {
-    body = Uint8Array.from({ length: 200 }, () => random(256));
+  } else {
+    const form = random(15);
+    if (form === 0) headers["content-encoding"] = "gzip";
+    if (form === 0 && random(2) === 0) body = gzipSync(text);
+    if (form === 1) body = Uint8Array.from({ length: 200 }, () => random(256));
   }
   return { path, body, headers, abortAfterMs: random(6) === 0 ? random(30) : undefined };
 }
