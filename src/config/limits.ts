@@ -166,7 +166,7 @@ export const LIMITS = Object.freeze({
   maxEncoderBytes: 96 * 1024 * 1024,
   /** One RPC response. A 32k-token prompt with 20 alternatives a token is about 30 MiB; Connect's own default is 4 GiB. */
   maxRpcResponseBytes: 64 * 1024 * 1024,
-  /** setTimeout takes 31 bits and fires at once beyond them, so a longer RPC timeout is refused rather than cut to nothing. */
+  /** 24.8 days: setTimeout takes 31 bits and fires at once beyond them. A longer RPC timeout, which is legal, becomes this. */
   maxRpcTimeoutMs: 2 ** 31 - 1,
   /** Calls open on one gRPC connection; more wait in the client. The engine's queue is the real bound. */
   maxGrpcStreams: 1024,

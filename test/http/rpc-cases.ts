@@ -411,6 +411,28 @@ export function rpcCases(
     await replica.untilRunning(0);
   });
 
+  test(`${protocol}: any legal timeout is taken, a malformed one refused`, async () => {
+    const legal = [
+      ["99999999H", "9999999999"],
+      ["596S", "2147483648"],
+      ["99999999S", "2147483647"],
+      ["99999999M", "0009999999"],
+    ];
+    for (const [grpc, connect] of legal) {
+      const rpc = client({ ...KEY, "grpc-timeout": grpc!, "connect-timeout-ms": connect! });
+      expect((await rpc.complete({ ...hi, sampling: { maxTokens: 1 } })).choices).toHaveLength(1);
+      expect(await drainStream(rpc.generate({ ...hi, sampling: { maxTokens: 1 } }))).toBe(3);
+      const leftMs = replica.requests.at(-1)!.deadlineMs! - deps.clock.nowMs();
+      expect(leftMs).toBeGreaterThan(500_000);
+      expect(leftMs).toBeLessThanOrEqual(deps.limits.maxRpcTimeoutMs);
+    }
+    for (const malformed of ["-1", "1.5", "99999999999S", "1x", "S", "soon"]) {
+      const rpc = client({ ...KEY, "grpc-timeout": malformed, "connect-timeout-ms": malformed });
+      expect((await failure(() => rpc.complete(hi))).code).toBe(Code.InvalidArgument);
+      expect((await failure(() => drainStream(rpc.generate(hi)))).code).toBe(Code.InvalidArgument);
+    }
+  });
+
   test(`${protocol}: an error in mid-stream ends it with its code, after what was sent`, async () => {
     const options = { param: "x", reason: "y", retryAfterS: 2.5 };
     replica.failure = { atToken: 3, error: new ServeError("overloaded", "Too many requests.", options) };

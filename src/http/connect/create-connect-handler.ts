@@ -12,6 +12,7 @@ import { requestPath } from "../request-path.ts";
 import { ResponseBody } from "../response-body.ts";
 import { bodyWithin } from "./body-deadline.ts";
 import { CALL_ORIGIN, type CallOrigin } from "./call-context.ts";
+import { withCappedTimeout } from "./capped-timeout.ts";
 import { FRAME_SINK, takesFrames } from "./frame-sink.ts";
 import { createInferenceService } from "./inference-service.ts";
 import { PREPARED_ANSWER, PreparedAnswer } from "./prepared-answer.ts";
@@ -72,11 +73,12 @@ async function answer(
     origin?.closeSoon();
   };
   const requestBody = bodyWithin(readBody(request, limits), limits.bodyDeadlineMs, onLate);
+  const headers = withCappedTimeout(withShortHeaders(request.headers), limits.maxRpcTimeoutMs);
   const answered = handler({
     httpVersion: "",
     method: request.method,
     url: request.url,
-    ...bodies.check(handler.method, withShortHeaders(request.headers), requestBody),
+    ...bodies.check(handler.method, headers, requestBody),
     signal: body.signal,
     contextValues: createContextValues()
       .set(FRAME_SINK, takesFrames(request.headers) ? body : undefined)

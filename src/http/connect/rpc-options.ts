@@ -1,4 +1,5 @@
-import type { ConnectRouterOptions } from "@connectrpc/connect";
+import type { ConnectRouterOptions, HandlerContext } from "@connectrpc/connect";
+import { blameClient } from "./blame-client.ts";
 import { urlGzip } from "./inflate.ts";
 import { jsonDecoder } from "./json-decoder.ts";
 import { createRequestGate } from "./request-gate.ts";
@@ -12,8 +13,12 @@ export const JSON_WRITE_OPTIONS = { alwaysEmitImplicit: true, useProtoFieldName:
  * checked by RequestBodies; readMaxBytes is the last resort. gzip only: brotli's default quality costs 100x its CPU.
  */
 export function rpcOptions(deps: RpcDeps, open: readonly string[] = []) {
+  const gate = createRequestGate(deps, open);
   return {
-    requestGate: createRequestGate(deps, open),
+    async requestGate(context: HandlerContext) {
+      await gate(context);
+      blameClient(context);
+    },
     shutdownSignal: deps.lifecycle.stopSignal,
     readMaxBytes: deps.limits.maxBodyBytes,
     writeMaxBytes: deps.limits.maxRpcResponseBytes,

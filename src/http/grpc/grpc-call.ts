@@ -5,6 +5,7 @@ import type { Limits } from "../../config/limits.ts";
 import type { ServeError } from "../../core/errors.ts";
 import { bodyWithin } from "../connect/body-deadline.ts";
 import { CLIENT_ADDRESS } from "../connect/call-context.ts";
+import { withCappedTimeout } from "../connect/capped-timeout.ts";
 import { FRAME_SINK, type FrameSink, takesFrames } from "../connect/frame-sink.ts";
 import { PREPARED_ANSWER, PreparedAnswer } from "../connect/prepared-answer.ts";
 import type { RequestBodies } from "../connect/request-bodies.ts";
@@ -28,7 +29,7 @@ export async function serveCall(
   stream.on("error", () => {});
   try {
     const body = readBody(stream);
-    const header = withShortHeaders(toHeaders(headers));
+    const header = withCappedTimeout(withShortHeaders(toHeaders(headers)), limits.maxRpcTimeoutMs);
     const writer = new StreamWriter(stream, limits.stalledReaderMs, (reason) => abort.abort(reason));
     const prepared = new PreparedAnswer();
     // A client may take its time between the messages of a stream of its own, but not within a single request.
