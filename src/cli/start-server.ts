@@ -66,6 +66,8 @@ export interface ServerParts {
 }
 
 export interface ServerHooks {
+  /** For tests: another device than the settings'. */
+  readonly backend?: BackendConfig;
   /** Called before the model takes its first request; `profile` measures there. */
   onParts?: (parts: ServerParts) => void;
   /** The replica met a fault that only a new process cures. */
@@ -176,7 +178,7 @@ async function loadModel(
   text.catch(() => {});
   const replica = await LocalReplica.start({
     name,
-    backend: backendConfig(settings, opened, libraryPath),
+    backend: hooks.backend ?? backendConfig(settings, opened, libraryPath),
     engine: engineOptions(settings),
     tokenizer: text.then((service) => service.tokenizer),
     clock: systemClock,

@@ -4,6 +4,7 @@ import { reflected } from "../core/reflected.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { Listener } from "./listener.ts";
 import { requestArrived } from "./request-arrived.ts";
+import type { ConnectionServer } from "./request-context.ts";
 import { type Endpoint, RequestHandler } from "./request-handler.ts";
 import { requestPath } from "./request-path.ts";
 import { matchRoute, ROUTES } from "./routes.ts";
@@ -30,6 +31,13 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   const handler = new RequestHandler(deps, isConnect);
   deps.metrics.watchReplicas(() => deps.gateway.replicaStats());
   const app = createRouter(deps, handler);
+  const answer = (request: Request, server: ConnectionServer) =>
+    handler.admit(request, server, listener.hasRoom()) ?? app.fetch(request);
+  /** Thousands of requests may come in one turn, on one connection; those that are reset by then cost nothing more. */
+  const answerLater = async (request: Request, server: ConnectionServer) => {
+    await deps.turns.next();
+    return request.signal.aborted ? new Response(null, { status: 499 }) : answer(request, server);
+  };
   const listener = new Listener({
     hostname: deps.listen.host,
     port: deps.listen.port,
@@ -37,7 +45,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     limits: deps.limits,
     descriptors: deps.descriptors,
     logger: deps.logger,
-    fetch: (request, server) => handler.admit(request, server, listener.hasRoom()) ?? app.fetch(request),
+    fetch: (request, server) => (deps.turns.spent() ? answerLater(request, server) : answer(request, server)),
     failed: (error) => handler.lastResort(error),
     refused: (requestId) => handler.refusedConnection(requestId),
   });

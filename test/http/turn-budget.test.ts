@@ -59,6 +59,22 @@ test("who waits longest comes first, and newcomers do not starve it", async () =
   expect(order).toEqual(Array.from({ length: 100 }, (_, i) => i));
 });
 
+test("those who wait for the turn's end all go on in the next one", async () => {
+  const { budget, work, done } = workshop(1);
+  budget.spent();
+  work(1);
+  const order: string[] = [];
+  const waiting = Array.from({ length: 50 }, async (_, i) => {
+    await budget.over();
+    order.push(`small ${i}`);
+  });
+  const own = budget.next().then(() => order.push("own"));
+  setImmediate(() => setImmediate(() => order.push("later")));
+  await Promise.all([...waiting, own]);
+  done();
+  expect(order.slice(0, 51).sort()).toEqual([...Array.from({ length: 50 }, (_, i) => `small ${i}`), "own"].sort());
+});
+
 test("sockets are served between the turns of a long job", async () => {
   using server = Bun.serve({ port: 0, fetch: () => new Response("here") });
   const { budget, work, done } = workshop(1);

@@ -6,6 +6,7 @@ import {
   GenerateResponseSchema,
   TextDeltaSchema,
 } from "../../gen/scalellm/v1/inference_pb.ts";
+import { turnFor } from "../turn-for-event.ts";
 import { decodeRequest } from "./decode-request.ts";
 import { encodeEnd, encodePrompt } from "./encode-events.ts";
 import { encodeLogprob, encodePromptLogprob } from "./encode-logprobs.ts";
@@ -37,6 +38,7 @@ export async function* generateStream(
     const { tokenizer } = deps.gateway.model(request.model).text;
     for await (const event of deps.gateway.generate(request, context.signal)) {
       call.pace.event(event);
+      if (deps.turns.spent()) await turnFor(event, deps.turns);
       switch (event.type) {
         case "text-delta":
           delta.index = event.index;

@@ -3,6 +3,7 @@ import { Code } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import type { Limits } from "../../config/limits.ts";
 import type { RequestBodies } from "../connect/request-bodies.ts";
+import type { RpcDeps } from "../connect/rpc-deps.ts";
 import { serveCall } from "./grpc-call.ts";
 import { isGrpc, refuseOtherProtocol } from "./other-protocols.ts";
 
@@ -10,7 +11,7 @@ import { isGrpc, refuseOtherProtocol } from "./other-protocols.ts";
 export function dispatchCalls(
   handlers: readonly UniversalHandler[],
   bodies: RequestBodies,
-  limits: Limits,
+  { limits, turns }: Pick<RpcDeps, "limits" | "turns">,
   httpPort: number | undefined,
 ): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
   const byPath = new Map(handlers.map((handler) => [handler.requestPath, handler]));
@@ -19,7 +20,7 @@ export function dispatchCalls(
     const handler = byPath.get(headers[":path"] ?? "");
     if (!isGrpc(contentType)) refuse(stream, limits, () => refuseOtherProtocol(stream, contentType, httpPort));
     else if (handler === undefined) refuse(stream, limits, () => refuseUnknownMethod(stream));
-    else void serveCall(stream, headers, handler, limits, bodies);
+    else void serveCall(stream, headers, handler, { limits, turns, bodies });
   };
 }
 

@@ -11,6 +11,7 @@ import { PREPARED_ANSWER, PreparedAnswer } from "../connect/prepared-answer.ts";
 import type { RequestBodies } from "../connect/request-bodies.ts";
 import { NOT_WELL_FORMED, withShortHeaders } from "../connect/tidy-errors.ts";
 import { readerReady } from "../reader-ready.ts";
+import type { TurnBudget } from "../turn-budget.ts";
 
 /**
  * Answers one HTTP/2 stream with an RPC handler. The handler's signal aborts as soon as the stream closes. Never rejects:
@@ -20,13 +21,15 @@ export async function serveCall(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   handler: UniversalHandler,
-  limits: Limits,
-  bodies: RequestBodies,
+  { limits, turns, bodies }: { limits: Limits; turns: TurnBudget; bodies: RequestBodies },
 ): Promise<void> {
-  const abort = new AbortController();
-  stream.on("close", () => abort.abort(new ConnectError("the call was cancelled", Code.Canceled)));
   // A reset by the client; "close" follows.
   stream.on("error", () => {});
+  // Thousands of streams may come in one turn, on one connection; those that are reset by then cost nothing more.
+  if (turns.spent()) await turns.next();
+  if (stream.closed || stream.destroyed) return;
+  const abort = new AbortController();
+  stream.on("close", () => abort.abort(new ConnectError("the call was cancelled", Code.Canceled)));
   try {
     const body = readBody(stream);
     const header = withCappedTimeout(withShortHeaders(toHeaders(headers)), limits.maxRpcTimeoutMs);

@@ -53,7 +53,7 @@ export async function createGrpcServer(
     limits,
     clock,
     descriptors: deps.descriptors,
-    onStream: dispatchCalls(handlers, new RequestBodies(deps), limits, address.httpPort),
+    onStream: dispatchCalls(handlers, new RequestBodies(deps), deps, address.httpPort),
     otherProtocol: (received) => answerToHttp1(received, address.httpPort),
   });
   return {

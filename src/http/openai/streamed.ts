@@ -4,6 +4,7 @@ import type { RequestContext } from "../request-context.ts";
 import { runGenerations } from "../run-generations.ts";
 import { sseResponse } from "../sse-response.ts";
 import type { TurnBudget } from "../turn-budget.ts";
+import { turnFor } from "../turn-for-event.ts";
 import type { UsageCounter } from "./usage.ts";
 
 /** Turns events into an endpoint's chunks. */
@@ -36,10 +37,13 @@ export async function streamed(
 ): Promise<Response> {
   const { response, ended } = await sseResponse(
     async (send) => {
-      await runGenerations(gateway, requests, context, (event, prompt) => {
+      const take = (event: GenerateEvent, prompt: number) => {
         const events = chunks.event(event, prompt);
         if (typeof events !== "string") return joined(events, turns, context.signal).then(send);
         return events === "" ? undefined : send(events);
+      };
+      await runGenerations(gateway, requests, context, (event, prompt) => {
+        return turns.spent() ? turnFor(event, turns).then(() => take(event, prompt)) : take(event, prompt);
       });
       context.logged.outputTokens = chunks.usage.toJSON().completion_tokens;
       send(`${chunks.end()}data: [DONE]\n\n`);
