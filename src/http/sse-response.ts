@@ -3,6 +3,7 @@ import { ServeError, toServeError } from "../core/errors.ts";
 import { errorBody } from "./error-response.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import { SseWriter } from "./sse-writer.ts";
+import type { TurnBudget } from "./turn-budget.ts";
 import type { TurnQueue } from "./turn-queue.ts";
 
 const HEADERS = {
@@ -15,6 +16,7 @@ const HEADERS = {
 export interface SseOptions {
   readonly limits: Limits;
   readonly turns: TurnQueue;
+  readonly budget: TurnBudget;
   /** Called before the last byte is handed over: the connection is the server's again after it. */
   closing(): void;
   /** Aborted when the client went away. */
@@ -23,8 +25,8 @@ export interface SseOptions {
   abort(reason: ServeError): void;
 }
 
-/** Queues whole events; await the result, which is set while the reader is slow. */
-export type SendEvents = (events: string) => Promise<void> | undefined;
+/** Queues whole events, in pieces where they are long; await the result, which is set while the reader is slow. */
+export type SendEvents = (events: string | Iterable<string>) => Promise<void> | undefined;
 
 export interface SseResponse {
   readonly response: Response;
@@ -39,7 +41,7 @@ export interface SseResponse {
  */
 export async function sseResponse(
   produce: (send: SendEvents) => Promise<void>,
-  { limits, turns, closing, disconnected, abort }: SseOptions,
+  { limits, turns, budget, closing, disconnected, abort }: SseOptions,
 ): Promise<SseResponse> {
   const begun = Promise.withResolvers<void>();
   const stalled = () => abort(new ServeError("cancelled", "The client stopped reading.", { reason: "stalled_reader" }));
@@ -50,7 +52,7 @@ export async function sseResponse(
     silent = false;
     keepAlive.touch();
     begun.resolve();
-    return writer.send(events);
+    return typeof events === "string" ? writer.send(events) : writer.sendLong(events, budget);
   };
   const keepAlive = new KeepAlive(limits.keepAliveMs, () => {
     if (!writer.blocked) send(": keep-alive\n\n");

@@ -1,4 +1,5 @@
 import type { Limits } from "../config/limits.ts";
+import type { TurnBudget } from "./turn-budget.ts";
 import type { TurnQueue } from "./turn-queue.ts";
 
 type Controller = Parameters<NonNullable<Bun.DirectUnderlyingSource<Uint8Array>["pull"]>>[0];
@@ -18,6 +19,9 @@ export class SseWriter {
   /** Set while the socket takes no more. */
   private full: Promise<void> | undefined;
   private over = false;
+  /** Set while an event is written in pieces; what others send then waits behind it. */
+  private long: Promise<void> | undefined;
+  private behind = "";
 
   /**
    * `onStalled` is called when the reader took nothing for stalledReaderMs; the connection is then cut. `onBroken` is called
@@ -35,7 +39,7 @@ export class SseWriter {
   }
 
   get blocked(): boolean {
-    return this.full !== undefined;
+    return this.full !== undefined || this.long !== undefined;
   }
 
   /** The stream's pull(): hands over the controller. */
@@ -48,7 +52,39 @@ export class SseWriter {
   /** Queues whole events. The result is set while the reader is slow: await it before producing more. */
   send(events: string): Promise<void> | undefined {
     if (this.over) return undefined;
-    this.pending += events;
+    if (this.long === undefined) return this.append(events);
+    this.behind += events;
+    return this.long;
+  }
+
+  /** Sends events in pieces, about maxBufferedStreamBytes of them at a time, in as many turns as it takes. */
+  async sendLong(pieces: Iterable<string>, budget: TurnBudget): Promise<void> {
+    while (this.long !== undefined) await this.long;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.long = promise;
+    try {
+      let text = "";
+      for (const piece of pieces) {
+        text += piece;
+        if (text.length > this.limits.maxBufferedStreamBytes) {
+          await this.append(text);
+          text = "";
+        }
+        if (budget.spent()) await budget.next();
+        if (this.over) return;
+      }
+      await this.append(text);
+    } finally {
+      const { behind } = this;
+      this.behind = "";
+      this.long = undefined;
+      if (behind !== "") this.send(behind);
+      resolve();
+    }
+  }
+
+  private append(text: string): Promise<void> | undefined {
+    this.pending += text;
     if (this.pending.length <= this.limits.maxBufferedStreamBytes) this.flushSoon();
     else if (this.controller === undefined) return Promise.race([this.attached.promise, this.gone]);
     else this.flush();
@@ -77,6 +113,7 @@ export class SseWriter {
   private end(): void {
     this.over = true;
     this.pending = "";
+    this.behind = "";
     this.leave();
   }
 

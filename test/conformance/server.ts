@@ -33,12 +33,13 @@ writeResponse(await listen());
 
 async function listen(): Promise<number> {
   if (protocol === PROTOCOL_GRPC) {
-    const onStream = dispatchCalls(router.handlers, new RequestBodies(deps), deps.limits, undefined);
+    const onStream = dispatchCalls(router.handlers, new RequestBodies(deps), deps, undefined);
     const address = { hostname: HOST, port: 0 };
     const listener = await listenGrpc({
       address,
       limits: deps.limits,
       clock: deps.clock,
+      turns: deps.turns,
       descriptors: deps.descriptors,
       onStream,
       otherProtocol: () => undefined,

@@ -43,6 +43,21 @@ test("a long answer streams the same echo as it gives whole", async () => {
   }
 });
 
+test("a long event is whole, whatever other prompts send meanwhile; an error ends it as an event", async () => {
+  await using server = new TestServer(LONG);
+  const fields = { echo: true, logprobs: 20, stream: true };
+  // The second says all it has while the first is still being written.
+  const text = await (await server.complete({ ...fields, prompt: [ids, [72, 105]] })).text();
+  const chunks = text.split("\n\n").filter((event) => event.startsWith("data: {"));
+  const parts = [0, 1].map((index) => {
+    const own = chunks.map((chunk) => JSON.parse(chunk.slice(6)).choices[0]).filter((choice) => choice.index === index);
+    return own.map((choice) => choice.text).join("");
+  });
+  expect(parts[1]).toBe("HiHello, world!");
+  expect(parts[0]!.endsWith("Hello, world!")).toBe(true);
+  expect(text.endsWith("data: [DONE]\n\n")).toBe(true);
+});
+
 test("a reader that stalls in a long answer is dropped, and logged as what it is; one that goes away, too", async () => {
   await using server = new TestServer({ ...LONG, limits: { stalledReaderMs: 100 } });
   const body = { model: MODEL, prompt: ids, prompt_logprobs: 20, n: 8 };

@@ -3,6 +3,7 @@ import { createServer, type Socket } from "node:net";
 import type { Limits } from "../../config/limits.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { DescriptorBound } from "../descriptor-bound.ts";
+import type { TurnBudget } from "../turn-budget.ts";
 import { ConnectionGuard } from "./connection-guard.ts";
 import { FrameGuard } from "./frame-guard.ts";
 import { GuardedSocket } from "./guarded-socket.ts";
@@ -23,6 +24,7 @@ export interface ListenOptions {
   readonly address: { readonly hostname: string; readonly port: number };
   readonly limits: Limits;
   readonly clock: Clock;
+  readonly turns: TurnBudget;
   readonly descriptors: Pick<DescriptorBound, "crowded">;
   /** A request has begun. Must not throw. */
   readonly onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
@@ -35,6 +37,7 @@ export async function listenGrpc({
   address,
   limits,
   clock,
+  turns,
   descriptors,
   onStream,
   otherProtocol,
@@ -46,7 +49,7 @@ export async function listenGrpc({
     initialWindowSize: limits.grpcStreamWindowBytes,
   };
   const serve = (socket: Socket, early: Buffer): void => {
-    const guarded = new GuardedSocket(socket, new FrameGuard(limits, clock), early);
+    const guarded = new GuardedSocket(socket, new FrameGuard(limits, clock), turns, early);
     const session = performServerHandshake(guarded, {
       settings,
       maxSessionInvalidFrames: NO_LIMIT,

@@ -45,13 +45,14 @@ export async function createGrpcServer(
   deps: RpcDeps,
   address: { hostname: string; port: number; httpPort?: number },
 ): Promise<GrpcServer> {
-  const { limits, lifecycle, clock } = deps;
+  const { limits, lifecycle, clock, turns } = deps;
   const closing = new AbortController();
   const handlers = createHandlers(deps, closing.signal);
   const listener = await listenGrpc({
     address,
     limits,
     clock,
+    turns,
     descriptors: deps.descriptors,
     onStream: dispatchCalls(handlers, new RequestBodies(deps), deps, address.httpPort),
     otherProtocol: (received) => answerToHttp1(received, address.httpPort),

@@ -3,7 +3,6 @@ import type { HttpDeps } from "../http-deps.ts";
 import type { RequestContext } from "../request-context.ts";
 import { runGenerations } from "../run-generations.ts";
 import { sseResponse } from "../sse-response.ts";
-import type { TurnBudget } from "../turn-budget.ts";
 import { turnFor } from "../turn-for-event.ts";
 import type { UsageCounter } from "./usage.ts";
 
@@ -14,18 +13,6 @@ export interface ChunkEncoder {
   event(event: GenerateEvent, prompt: number): string | Iterable<string>;
   /** What follows the last choice. */
   end(): string;
-}
-
-/** Pieces of text as one, in as many turns as it takes. */
-async function joined(pieces: Iterable<string>, turns: TurnBudget, signal: AbortSignal): Promise<string> {
-  let text = "";
-  for (const piece of pieces) {
-    text += piece;
-    if (!turns.spent()) continue;
-    await turns.next();
-    signal.throwIfAborted();
-  }
-  return text;
 }
 
 /** Runs the requests and streams their chunks. Throws what fails before the first of them. */
@@ -39,7 +26,6 @@ export async function streamed(
     async (send) => {
       const take = (event: GenerateEvent, prompt: number) => {
         const events = chunks.event(event, prompt);
-        if (typeof events !== "string") return joined(events, turns, context.signal).then(send);
         return events === "" ? undefined : send(events);
       };
       await runGenerations(gateway, requests, context, (event, prompt) => {
@@ -51,6 +37,7 @@ export async function streamed(
     {
       limits,
       turns: context.turns,
+      budget: turns,
       closing: () => context.release(),
       disconnected: context.request.signal,
       abort: (reason) => context.abort(reason),
