@@ -7,6 +7,7 @@ import { decodeResults, encodeResults } from "../bench/results-file.ts";
 import { type BenchPlan, runBench } from "../bench/run-bench.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/options.ts";
+import { readApiKeys } from "../config/read-api-keys.ts";
 import { systemClock } from "../core/clock.ts";
 import { failureReason } from "../core/failure-reason.ts";
 import { BENCH_FLAG_NAMES, type BenchFlags, benchFlagsHelp, splitBenchFlags } from "./bench-flags.ts";
@@ -45,10 +46,11 @@ export const benchCommand: Command = {
       return 0;
     }
     const flags = splitBenchFlags(argv);
-    const { settings, positionals } = loadSettings(flags.rest, undefined, BENCH_FLAG_NAMES);
+    const loaded = loadSettings(flags.rest, undefined, BENCH_FLAG_NAMES);
+    const { positionals } = loaded;
     if (flags.has("chrome-trace")) throw new CliError("--chrome-trace is an option of scalellm profile", 2);
     if (flags.has("compare")) return compare(positionals);
-    return measure(flags, settings, positionals);
+    return measure(flags, { ...loaded.settings, apiKey: readApiKeys(loaded) }, positionals);
   },
 };
 

@@ -1,5 +1,6 @@
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigError } from "../config/parse.ts";
+import { readApiKeys } from "../config/read-api-keys.ts";
 import { type ChatEndpoint, connectChat } from "./chat-client.ts";
 import { CHAT_OPTION_NAMES, type ChatOptionName, fieldOf, parseChatOption } from "./chat-options.ts";
 import { startPrivateServer } from "./private-server.ts";
@@ -60,13 +61,14 @@ export async function openChatSession(
   rest: readonly string[],
   modelFromPositional: boolean,
 ): Promise<ChatSession> {
-  const { settings, positionals } = loadSettings(rest, undefined, VALUE_FLAGS);
+  const loaded = loadSettings(rest, undefined, VALUE_FLAGS);
+  const { settings, positionals } = loaded;
   const [named, ...others] = positionals;
   const model = modelFromPositional ? (named ?? settings.model) : settings.model;
   const left = modelFromPositional ? others : positionals;
   if (flags.url !== undefined) {
     const name = settings.servedModelName || model || undefined;
-    const endpoint = await connectChat(flags.url, settings.apiKey[0], name);
+    const endpoint = await connectChat(flags.url, readApiKeys(loaded)[0], name);
     return { endpoint, positionals: left, close: async () => {} };
   }
   const server = await startPrivateServer({ ...settings, model });
