@@ -4,6 +4,10 @@ SHELL := /bin/bash
 MAKEFLAGS += --jobs=$(shell nproc)
 BUN := node_modules/.bin/bun
 CXX ?= g++
+# A step prints one short line; `make V=1` prints its whole command instead.
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),true,printf '  %-8s %s\n' $(1) '$(2)')
 
 # ------------------------------------------------------------------------------------------------ native code
 # The instruction set of a file is its name's suffix; everything else is baseline and runs anywhere.
@@ -27,24 +31,29 @@ ASAN_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-s
 define object_rule
 $(1)/%.o: kernels/%.cc
 	@mkdir -p $$(@D)
-	$$(CXX) $$(CXXFLAGS) $(2) $$(FLAGS_$$(call isa_of,$$<)) -c $$< -o $$@
+	@$$(call say,CC,$$<)
+	$$(Q)$$(CXX) $$(CXXFLAGS) $(2) $$(FLAGS_$$(call isa_of,$$<)) -c $$< -o $$@
 endef
 $(eval $(call object_rule,build/native,))
 $(eval $(call object_rule,build/asan,$(ASAN_FLAGS)))
 $(eval $(call object_rule,build/aarch64,))
 
 build/libscalellm_cpu.so: $(call objects_in,build/native)
-	$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@.partial $(filter %.o %.cc,$^)
+	@$(call say,LINK,$@)
+	$(Q)$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@.partial $(filter %.o %.cc,$^)
 	@mv $@.partial $@ # a running server keeps the file it opened
 
 build/asan/kernel_check: $(call objects_in,build/asan) $(wildcard test/kernels/native/*)
-	$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $(filter %.o %.cc,$^)
+	@$(call say,LINK,$@)
+	$(Q)$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $(filter %.o %.cc,$^)
 
 build/aarch64/kernel_check: $(call objects_in,build/aarch64) $(wildcard test/kernels/native/*)
-	$(CXX) $(CXXFLAGS) -static -o $@ $(filter %.o %.cc,$^)
+	@$(call say,LINK,$@)
+	$(Q)$(CXX) $(CXXFLAGS) -static -o $@ $(filter %.o %.cc,$^)
 
 build/linear_bench: $(call objects_in,build/native) bench/kernels/linear_bench.cc
-	$(CXX) $(CXXFLAGS) -o $@ $^
+	@$(call say,LINK,$@)
+	$(Q)$(CXX) $(CXXFLAGS) -o $@ $^
 
 -include $(patsubst %.o,%.d,$(foreach dir,native asan aarch64,$(call objects_in,build/$(dir))))
 
@@ -59,10 +68,12 @@ ENTRYPOINTS := src/main.ts src/engine/worker.ts src/text/tokenizer-worker.ts
 help: ## Show this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-# Of all packages only bun needs its install script, which links the binary that came with it.
+# Of all packages only bun needs its install script, which links the binary that came with it. Packages that ask for a newer
+# node than Debian's run in bun; npm would warn of them.
 $(DEPS): package.json package-lock.json
-	npm ci --ignore-scripts --no-fund --no-audit
-	node node_modules/bun/install.js
+	@$(call say,NPM,node_modules)
+	$(Q)npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
+	$(Q)node node_modules/bun/install.js
 	@touch $@
 
 .PHONY: deps
@@ -72,7 +83,8 @@ deps: $(DEPS) ## Install the pinned packages, bun included
 NOTICES := build/third-party-notices.txt
 LICENSES := $(wildcard licenses/*.* licenses/*/*)
 $(NOTICES): $(DEPS) build/libscalellm_cpu.so $(MODEL) package.json $(SOURCES) $(LICENSES)
-	@$(BUN) licenses/notices.ts
+	@$(call say,NOTICES,$@)
+	$(Q)$(BUN) licenses/notices.ts
 
 .PHONY: sbom
 sbom: $(DEPS) build/libscalellm_cpu.so $(MODEL) ## Write the binary's parts to build/sbom.cdx.json (CycloneDX 1.6)
@@ -80,8 +92,9 @@ sbom: $(DEPS) build/libscalellm_cpu.so $(MODEL) ## Write the binary's parts to b
 
 dist/scalellm: $(DEPS) build/libscalellm_cpu.so $(MODEL) $(NOTICES) package.json $(SOURCES)
 	@mkdir -p dist
-	$(BUN) build --compile --no-compile-autoload-bunfig --no-compile-autoload-dotenv --minify-whitespace --minify-syntax \
-	  --outfile $@ $(ENTRYPOINTS)
+	@$(call say,BUNDLE,$@)
+	$(Q)$(BUN) build --compile --no-compile-autoload-bunfig --no-compile-autoload-dotenv --minify-whitespace --minify-syntax \
+	  --outfile $@ $(ENTRYPOINTS) >build/bundle.log 2>&1 || { cat build/bundle.log; exit 1; }
 
 .PHONY: build
 build: dist/scalellm ## Build dist/scalellm: server, kernels and bundled model in one file
@@ -113,6 +126,10 @@ test: build check test-asan go-tools ## Run every test; the last line counts the
 test-asan: build/asan/kernel_check ## Run the kernels' own checks under AddressSanitizer and UBSan
 	build/asan/kernel_check
 
+.PHONY: test-node18
+test-node18: ## Install and start the tools with Debian 12's node and npm (needs the registry)
+	test/with-node18
+
 .PHONY: test-neon
 test-neon: ## The same checks with the NEON kernels, emulated (needs Debian's g++-aarch64-linux-gnu and qemu-user)
 	$(MAKE) ARCH=aarch64 CXX=aarch64-linux-gnu-g++ build/aarch64/kernel_check
@@ -132,9 +149,12 @@ hashes: $(DEPS) native $(MODEL) ## Hash all outputs of the test models and the b
 
 .PHONY: check
 check: $(DEPS) ## Type checks, lint and format checks
-	node_modules/.bin/tsc -p .
-	node_modules/.bin/biome check --error-on-warnings src test bench licenses
-	node_modules/.bin/clang-format --dry-run --Werror $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
+	@$(call say,TYPES,src test bench)
+	$(Q)node_modules/.bin/tsc -p .
+	@$(call say,LINT,src test bench licenses)
+	$(Q)node_modules/.bin/biome check --error-on-warnings src test bench licenses
+	@$(call say,FORMAT,kernels bench test)
+	$(Q)node_modules/.bin/clang-format --dry-run --Werror $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
 
 .PHONY: proto
 proto: $(DEPS) ## Regenerate src/gen from proto/ (no network needed)
