@@ -113,6 +113,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
     });
   }
   const port = hooks.restart?.port ?? settings.port;
+  let grpc: GrpcServer | undefined;
   const http = listen(settings, () =>
     createHttpServer({
       listen: { host: settings.host, port, reusePort: hooks.restart !== undefined },
@@ -120,10 +121,10 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
       metrics,
       version: VERSION,
       corsOrigins: settings.corsOrigin,
+      grpcPort: () => grpc?.port,
       connectHandler: createConnectHandler(rpc),
     }),
   );
-  let grpc: GrpcServer | undefined;
   try {
     if (settings.grpc) {
       const port = hooks.restart?.grpcPort ?? settings.grpcPort;

@@ -39,6 +39,8 @@ export interface HttpDeps {
   /** Writes the access lines of refused requests. */
   readonly refusals: RefusalLog;
   readonly descriptors: DescriptorBound;
+  /** Where native gRPC is served; undefined: nowhere. */
+  readonly grpcPort?: (() => number | undefined) | undefined;
   /** Answers /scalellm.v1.*; authenticates by itself. */
   readonly connectHandler?: ConnectHandler | undefined;
 }

@@ -2,6 +2,7 @@ import { ServeError, toServeError } from "../core/errors.ts";
 import { Cors } from "./cors.ts";
 import { errorResponse, httpStatus } from "./error-response.ts";
 import type { HttpDeps } from "./http-deps.ts";
+import { grpcRefusal, isNativeGrpc, wrongPortError } from "./native-grpc.ts";
 import { NO_ROOM, noRoomError } from "./refusing-listener.ts";
 import { acceptedRequestId, type ConnectionServer, RequestContext, uniqueId } from "./request-context.ts";
 import { hasSeveralHosts, requestPath, settleUrl } from "./request-path.ts";
@@ -52,6 +53,10 @@ export class RequestHandler {
     this.admitted.set(request, context);
     try {
       if (!hasRoom) throw noRoomError();
+      if (isNativeGrpc(request.headers.get("content-type") ?? "")) {
+        const error = wrongPortError(deps.grpcPort?.());
+        return this.finished(context, "refused", grpcRefusal(error), error);
+      }
       if (hasSeveralHosts(request)) throw badHost("A request must have one Host header.");
       // Probes answer under any name, as they do without a key.
       if (!OPEN_PATHS.has(path)) {

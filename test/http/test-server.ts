@@ -25,6 +25,7 @@ export interface TestServerOptions {
   allowedHosts?: string[];
   limits?: Partial<Limits>;
   connectHandler?: HttpDeps["connectHandler"];
+  grpcPort?: number;
   maxModelLen?: number;
   port?: number;
   /** The address to listen on; 127.0.0.1 where absent. */
@@ -86,6 +87,7 @@ export class TestServer implements AsyncDisposable {
       refusals: new RefusalLog(logger, systemClock, limits.refusalLinesPerSecond),
       descriptors: new DescriptorBound(processDescriptors(), limits),
       connectHandler: options.connectHandler,
+      grpcPort: () => options.grpcPort,
     });
   }
 

@@ -4,8 +4,9 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import type { Limits } from "../../config/limits.ts";
 import type { RequestBodies } from "../connect/request-bodies.ts";
 import type { RpcDeps } from "../connect/rpc-deps.ts";
+import { isNativeGrpc } from "../native-grpc.ts";
 import { serveCall } from "./grpc-call.ts";
-import { isGrpc, refuseOtherProtocol } from "./other-protocols.ts";
+import { refuseOtherProtocol } from "./other-protocols.ts";
 
 /** Gives each HTTP/2 stream to the handler of its path, and refuses what no handler is for. */
 export function dispatchCalls(
@@ -18,7 +19,7 @@ export function dispatchCalls(
   return (stream, headers) => {
     const contentType = headers["content-type"] ?? "";
     const handler = byPath.get(headers[":path"] ?? "");
-    if (!isGrpc(contentType)) refuse(stream, limits, () => refuseOtherProtocol(stream, contentType, httpPort));
+    if (!isNativeGrpc(contentType)) refuse(stream, limits, () => refuseOtherProtocol(stream, contentType, httpPort));
     else if (handler === undefined) refuse(stream, limits, () => refuseUnknownMethod(stream));
     else void serveCall(stream, headers, handler, { limits, turns, bodies });
   };

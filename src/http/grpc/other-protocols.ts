@@ -20,10 +20,6 @@ export function answerToHttp1(received: Buffer, httpPort: number | undefined): s
   return `${[...head, "connection: close"].join("\r\n")}\r\n\r\n${content}`;
 }
 
-export function isGrpc(contentType: string): boolean {
-  return /^application\/grpc(?:[+; ]|$)/i.test(contentType);
-}
-
 /** Answers a request over HTTP/2 that is not gRPC's. */
 export function refuseOtherProtocol(
   stream: ServerHttp2Stream,
