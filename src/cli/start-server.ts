@@ -27,6 +27,7 @@ import type { TextService } from "../text/text-service.ts";
 import { createTextService } from "../text/worker-text-service.ts";
 import { CliError } from "./command.ts";
 import { resolveModel } from "./resolve-model.ts";
+import { systemFingerprint } from "./system-fingerprint.ts";
 import { VERSION } from "./version.ts";
 
 /** A model that answers, for the banner. */
@@ -205,6 +206,11 @@ async function loadModel(
       maxModelLen: replica.engine.info.maxModelLen,
       vocabSize: opened.plan.spec.vocabSize,
       text: textService,
+      systemFingerprint: systemFingerprint(opened, {
+        version: VERSION,
+        libraryPath,
+        kernels: { isa: replica.engine.info.device, weights: settings.dtype, kv: settings.kvCacheDtype },
+      }),
       generationDefaults: opened.generationDefaults,
       recommendedSampling: opened.recommendedSampling,
     },

@@ -18,6 +18,8 @@ export interface ServedModel {
   readonly maxModelLen: number;
   readonly vocabSize: number;
   readonly text: TextService;
+  /** Of all that its results depend on beside the request: this build, the checkpoint, the kernels. Equal ones give equal texts. */
+  readonly systemFingerprint: string;
   /** Sampling defaults of the checkpoint (generation_config), used where a request names none. */
   readonly generationDefaults: Readonly<Partial<SamplingParams>>;
   /** For a request that names no temperature; the checkpoint's defaults come first. */

@@ -1,5 +1,8 @@
 import { Fields, invalidField } from "./fields.ts";
 import { decodeMessages } from "./openai/decode-messages.ts";
+import { refuseToolUse } from "./openai/decode-tools.ts";
+import { refuseUnsupported } from "./openai/refuse-unsupported.ts";
+import { decodeRenderOptions } from "./openai/render-options.ts";
 import { readJsonObject } from "./read-json.ts";
 import type { Endpoint } from "./request-handler.ts";
 
@@ -11,7 +14,7 @@ export const tokenize: Endpoint = async (context, deps) => {
   const model = gateway.model(fields.requiredString("model"));
   const prompt = fields.string("prompt");
   const addSpecialTokens = fields.boolean("add_special_tokens");
-  const addGenerationPrompt = fields.boolean("add_generation_prompt") ?? true;
+  refuseUnsupported(fields, "tokenize");
   let ids: Int32Array;
   if (prompt !== undefined) {
     ids = await model.text.encode(prompt, addSpecialTokens ?? true, signal, tenant);
@@ -20,9 +23,8 @@ export const tokenize: Endpoint = async (context, deps) => {
     if (!model.text.hasChatTemplate) {
       throw invalidField("messages", `The model '${model.name}' has no chat template.`, "no_chat_template");
     }
-    const variables = fields.fields("chat_template_kwargs")?.toObject();
-    const options = { addGenerationPrompt, ...(variables === undefined ? {} : { variables }) };
-    const rendered = await model.text.encodeChat(messages, options, signal, tenant);
+    refuseToolUse(fields);
+    const rendered = await model.text.encodeChat(messages, decodeRenderOptions(fields), signal, tenant);
     // Templates write their own special tokens, so the tokenizer's come only where they are asked for.
     ids = addSpecialTokens === true ? await model.text.encode(rendered.text, true, signal, tenant) : rendered.ids;
   } else {

@@ -146,7 +146,7 @@ export function createFixture(
   const replica = new ScriptedReplica();
   const gateway = new Gateway();
   const model = { name: MODEL, createdS: 1_700_000_000, maxModelLen: MAX_MODEL_LEN, vocabSize: 256 };
-  gateway.add({ ...model, text: textService, generationDefaults: {} }, replica);
+  gateway.add({ ...model, text: textService, systemFingerprint: "fp_0123456789", generationDefaults: {} }, replica);
   const logged: LogLine[] = [];
   const log =
     (level: LogLine["level"]) =>

@@ -74,6 +74,7 @@ export function rpcCases(
     if (first?.case !== "prompt") throw new Error("no prompt");
     expect(first.value.promptTokens).toBe(3);
     expect(first.value.cachedTokens).toBe(3);
+    expect(first.value.systemFingerprint).toBe("fp_0123456789");
     expect(first.value.requestId).toBe(replica.requests[0]!.id);
     expect(first.value.promptLogprobs.map((entry) => entry.logprob?.tokenId)).toEqual([undefined, 104, 105]);
     const deltas = events.flatMap((event) => (event.case === "textDelta" ? [event.value] : []));

@@ -17,6 +17,7 @@ import { FakeReplica } from "./fake-replica.ts";
 import { FakeTextService } from "./fake-text-service.ts";
 
 export const MODEL = "org/fake";
+export const FINGERPRINT = "fp_0123456789";
 
 export interface TestServerOptions {
   keys?: string[];
@@ -56,6 +57,7 @@ export class TestServer implements AsyncDisposable {
       maxModelLen: options.maxModelLen ?? 256,
       vocabSize: 258,
       text: this.text,
+      systemFingerprint: FINGERPRINT,
       generationDefaults: { temperature: 0.7 },
     };
     if (!options.loading) gateway.add(model, this.replica);

@@ -23,7 +23,8 @@ export async function complete(
   pace: AnswerPace,
 ): Promise<CompleteResponse> {
   const request = await decodeRequest(message, context, deps);
-  const { tokenizer } = deps.gateway.model(request.model).text;
+  const model = deps.gateway.model(request.model);
+  const { tokenizer } = model.text;
   const choices = Array.from({ length: request.n }, (_, index) => ({
     message: create(ChoiceSchema, { index }),
     logprobs: [] as TokenLogprob[],
@@ -34,7 +35,7 @@ export async function complete(
   for await (const event of deps.gateway.generate(request, context.signal)) {
     pace.event(event);
     if (event.type === "prompt") {
-      prompt = encodePrompt(event, request);
+      prompt = encodePrompt(event, request, model);
       promptLogprobs = event.promptLogprobs ?? [];
       counts.cachedTokens = event.cachedTokens;
       continue;

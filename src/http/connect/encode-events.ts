@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { FinishReason, GenerateEvent, GenerateRequest, Usage } from "../../core/generate.ts";
+import type { ServedModel } from "../../gateway/gateway.ts";
 import {
   type GenerateEnd,
   GenerateEndSchema,
@@ -23,11 +24,16 @@ export function encodeUsage(usage: Usage): UsageMessage {
 }
 
 /** Without the logprobs, which may be many. */
-export function encodePrompt(event: Extract<GenerateEvent, { type: "prompt" }>, request: GenerateRequest): PromptInfo {
+export function encodePrompt(
+  event: Extract<GenerateEvent, { type: "prompt" }>,
+  request: GenerateRequest,
+  model: ServedModel,
+): PromptInfo {
   return create(PromptInfoSchema, {
     requestId: request.id,
     promptTokens: request.promptTokenIds.length,
     cachedTokens: event.cachedTokens,
+    systemFingerprint: model.systemFingerprint,
   });
 }
 

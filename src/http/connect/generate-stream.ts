@@ -35,7 +35,8 @@ export async function* generateStream(
   const call = observeCall(context, deps);
   try {
     const request = await decodeRequest(message, context, deps);
-    const { tokenizer } = deps.gateway.model(request.model).text;
+    const model = deps.gateway.model(request.model);
+    const { tokenizer } = model.text;
     for await (const event of deps.gateway.generate(request, context.signal)) {
       call.pace.event(event);
       if (deps.turns.spent()) await turnFor(event, deps.turns);
@@ -49,7 +50,7 @@ export async function* generateStream(
           response.event = deltaEvent;
           break;
         case "prompt": {
-          const prompt = encodePrompt(event, request);
+          const prompt = encodePrompt(event, request, model);
           const { promptLogprobs = [] } = event;
           if (areMany(promptLogprobs)) {
             await sendSliced(slicedPromptEvent(prompt, promptLogprobs, tokenizer), context, deps);

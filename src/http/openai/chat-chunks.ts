@@ -1,34 +1,27 @@
-import type { GenerateEvent, GenerateRequest } from "../../core/generate.ts";
-import type { Tokenizer } from "../../text/tokenizer.ts";
+import type { GenerateEvent } from "../../core/generate.ts";
+import type { ChatRequest } from "./chat-completions.ts";
 import { chatLogprob } from "./logprobs.ts";
+import { envelope, type ResponseShape } from "./response-shape.ts";
 import type { ChunkEncoder } from "./streamed.ts";
-import { UsageCounter } from "./usage.ts";
-
-/** What all chunks and answers of one HTTP request share. */
-export interface ResponseShape {
-  readonly id: string;
-  /** Seconds since 1970. */
-  readonly created: number;
-  readonly model: string;
-}
+import { RunningUsage, UsageCounter } from "./usage.ts";
 
 /** `chat.completion.chunk` events. What never changes is serialised once: a token costs one JSON.stringify of its text. */
 export class ChatChunks implements ChunkEncoder {
   readonly usage = new UsageCounter();
-  /** Up to the choice's index, and after the choice. */
+  private readonly running: RunningUsage;
+  private readonly envelope: string;
+  /** Up to the choice's index. */
   private readonly head: string;
-  private readonly tail: string;
   private readonly begun = new Set<number>();
 
   constructor(
-    private readonly shape: ResponseShape,
-    request: GenerateRequest,
-    private readonly tokenizer: Tokenizer,
-    private readonly includeUsage: boolean,
+    shape: ResponseShape,
+    private readonly chat: ChatRequest,
   ) {
-    this.usage.prompt(request.promptTokenIds.length);
-    this.head = `data: ${this.envelope()},"choices":[{"index":`;
-    this.tail = `}]${includeUsage ? ',"usage":null' : ""}}\n\n`;
+    this.usage.prompt(chat.request.promptTokenIds.length);
+    this.running = new RunningUsage(chat);
+    this.envelope = `data: ${envelope("chat.completion.chunk", shape)}`;
+    this.head = `${this.envelope},"choices":[{"index":`;
   }
 
   event(event: GenerateEvent): string {
@@ -36,37 +29,44 @@ export class ChatChunks implements ChunkEncoder {
     if (event.type === "prompt") return "";
     const first = this.begun.has(event.index) ? "" : this.begin(event.index);
     if (event.type === "end") return first + this.finish(event);
-    const { index, text, logprobs } = event;
+    const { index, text, logprobs, tokenIds } = event;
+    const { returnTokenIds } = this.chat;
+    this.running.add(index, tokenIds.length);
     // Bytes of a character or a possible stop string are held back: nothing to tell yet.
-    if (text === "" && logprobs === undefined) return first;
+    if (text === "" && logprobs === undefined && !returnTokenIds) return first;
     const content = logprobs === undefined ? "null" : this.logprobs(logprobs);
     const delta = JSON.stringify(text);
-    return `${first}${this.head}${index},"delta":{"content":${delta}},"logprobs":${content},"finish_reason":null${this.tail}`;
+    const ids = returnTokenIds ? `,"token_ids":[${tokenIds.join(",")}]` : "";
+    return `${first}${this.head}${index},"delta":{"content":${delta}},"logprobs":${content},"finish_reason":null${ids}${this.tail(index)}`;
   }
 
   end(): string {
-    if (!this.includeUsage) return "";
-    return `data: ${this.envelope()},"choices":[],"usage":${JSON.stringify(this.usage)}}\n\n`;
+    if (!this.chat.includeUsage) return "";
+    return `${this.envelope},"choices":[],"usage":${JSON.stringify(this.usage)}}\n\n`;
   }
 
   private begin(index: number): string {
+    const { returnTokenIds, request } = this.chat;
+    // Once, with the first chunk.
+    const ids =
+      returnTokenIds && this.begun.size === 0 ? `,"prompt_token_ids":[${request.promptTokenIds.join(",")}]` : "";
     this.begun.add(index);
     const delta = '{"role":"assistant","content":""}';
-    return `${this.head}${index},"delta":${delta},"logprobs":null,"finish_reason":null${this.tail}`;
+    return `${this.head}${index},"delta":${delta},"logprobs":null,"finish_reason":null${this.tail(index, ids)}`;
   }
 
   private finish({ index, finishReason, stopReason }: Extract<GenerateEvent, { type: "end" }>): string {
     const stop = JSON.stringify(stopReason ?? null);
-    return `${this.head}${index},"delta":{},"logprobs":null,"finish_reason":"${finishReason}","stop_reason":${stop}${this.tail}`;
+    return `${this.head}${index},"delta":{},"logprobs":null,"finish_reason":"${finishReason}","stop_reason":${stop}${this.tail(index)}`;
+  }
+
+  /** What follows the choice. */
+  private tail(index: number, ids = ""): string {
+    return `}]${ids}${this.running.json(index, this.chat.request.promptTokenIds.length)}}\n\n`;
   }
 
   private logprobs(entries: NonNullable<Extract<GenerateEvent, { type: "text-delta" }>["logprobs"]>): string {
-    return `{"content":${JSON.stringify(entries.map((entry) => chatLogprob(this.tokenizer, entry)))},"refusal":null}`;
-  }
-
-  /** The object without its closing brace. */
-  private envelope(): string {
-    const { id, created, model } = this.shape;
-    return `{"id":"${id}","object":"chat.completion.chunk","created":${created},"model":${JSON.stringify(model)}`;
+    const { tokenizer } = this.chat.model.text;
+    return `{"content":${JSON.stringify(entries.map((entry) => chatLogprob(tokenizer, entry)))},"refusal":null}`;
   }
 }

@@ -13,24 +13,25 @@ import { ChatAnswer } from "./chat-answer.ts";
 import { ChatChunks } from "./chat-chunks.ts";
 import { decodeMessages } from "./decode-messages.ts";
 import { decodeSampling, decodeStreamOptions, named, type StreamOptions } from "./decode-sampling.ts";
+import { refuseToolUse } from "./decode-tools.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
+import { decodeRenderOptions } from "./render-options.ts";
 import { streamed } from "./streamed.ts";
 
-interface ChatRequest extends StreamOptions {
+export interface ChatRequest extends StreamOptions {
   readonly model: ServedModel;
   readonly request: GenerateRequest;
+  /** As in vLLM: the answer tells the ids of the prompt, and each choice those of its output. */
+  readonly returnTokenIds: boolean;
 }
 
 /** POST /v1/chat/completions */
 export const chatCompletions: Endpoint = async (context, deps) => {
   const chat = await decodeChat(context, deps);
   const { model, request } = chat;
-  const shape = { id: request.id, created: deps.clock.epochS(), model: model.name };
-  if (chat.stream) {
-    const chunks = new ChatChunks(shape, request, model.text.tokenizer, chat.includeUsage);
-    return streamed(context, deps, [request], chunks);
-  }
-  const answer = new ChatAnswer(shape, request, model.text.tokenizer);
+  const shape = { id: request.id, created: deps.clock.epochS(), model };
+  if (chat.stream) return streamed(context, deps, [request], new ChatChunks(shape, chat));
+  const answer = new ChatAnswer(shape, chat);
   await runGenerations(deps.gateway, [request], context, (event) => answer.event(event));
   context.logged.outputTokens = answer.usage.toJSON().completion_tokens;
   return jsonResponse(answer.json(), context, deps);
@@ -43,7 +44,8 @@ async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<Chat
   const fields = new Fields(await readJsonObject(context.request, deps));
   const model = deps.gateway.model(fields.requiredString("model"));
   const messages = decodeMessages(fields, deps.limits);
-  refuseUnsupported(fields);
+  refuseUnsupported(fields, "chat");
+  refuseToolUse(fields);
   const maxCompletionTokens = fields.integer("max_completion_tokens");
   const draft = {
     id: uniqueId("chatcmpl-"),
@@ -58,10 +60,8 @@ async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<Chat
     params: maxCompletionTokens === undefined ? PARAMS : { ...PARAMS, maxTokens: "max_completion_tokens" },
   };
   const streamOptions = decodeStreamOptions(fields);
-  const render = {
-    addGenerationPrompt: fields.boolean("add_generation_prompt") ?? true,
-    ...named({ variables: templateVariables(fields) }),
-  };
+  const returnTokenIds = fields.boolean("return_token_ids") ?? false;
+  const render = decodeRenderOptions(fields);
   if (!model.text.hasChatTemplate) {
     const message = `The model '${model.name}' has no chat template; use /v1/completions.`;
     throw invalidField("messages", message, "no_chat_template");
@@ -69,7 +69,7 @@ async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<Chat
   const { text, ids } = await model.text.encodeChat(messages, render, context.signal, context.tenant);
   const request = prepareRequest({ ...draft, promptTokenIds: ids, promptText: text }, model);
   Object.assign(context.logged, { model: model.name, id: request.id, promptTokens: ids.length });
-  return { model, request, ...streamOptions };
+  return { model, request, returnTokenIds, ...streamOptions };
 }
 
 /** `logprobs: true` gives the chosen tokens', `top_logprobs` the alternatives too. */
@@ -80,8 +80,4 @@ function decodeLogprobs(fields: Fields): number | undefined {
     throw invalidField("top_logprobs", "'top_logprobs' is only allowed when 'logprobs' is true.", "invalid_value");
   }
   return wanted ? (top ?? 0) : undefined;
-}
-
-function templateVariables(fields: Fields): Record<string, unknown> | undefined {
-  return fields.fields("chat_template_kwargs")?.toObject();
 }

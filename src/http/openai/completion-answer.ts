@@ -1,13 +1,14 @@
 import type { FinishReason, GenerateEvent, TokenLogprob } from "../../core/generate.ts";
-import type { ResponseShape } from "./chat-chunks.ts";
 import { CompletionChoice } from "./completion-choice.ts";
 import type { CompletionsRequest } from "./decode-completions.ts";
 import { jsonList, vllmPromptLogprobJson } from "./logprobs.ts";
+import { envelope, type ResponseShape } from "./response-shape.ts";
 import { UsageCounter } from "./usage.ts";
 
 class GatheredChoice {
   text = "";
   readonly tokens: TokenLogprob[] = [];
+  readonly tokenIds: number[] = [];
   finishReason: FinishReason | null = null;
   stopReason: string | number | null = null;
 
@@ -45,6 +46,7 @@ export class CompletionAnswer {
     if (event.type === "text-delta") {
       const part = gathered.choice.delta(event);
       gathered.text += part?.text ?? "";
+      if (part?.tokenIds) for (const id of part.tokenIds) gathered.tokenIds.push(id);
       if (part?.tokens && event.logprobs !== undefined) for (const entry of event.logprobs) gathered.tokens.push(entry);
     } else {
       gathered.finishReason = this.completions.promptOnly ? "length" : event.finishReason;
@@ -54,8 +56,7 @@ export class CompletionAnswer {
 
   /** The pieces of its text. */
   *json(): Generator<string> {
-    const { id, created, model } = this.shape;
-    yield `{"id":"${id}","object":"text_completion","created":${created},"model":${JSON.stringify(model)},"choices":[`;
+    yield `${envelope("text_completion", this.shape)},"choices":[`;
     for (const [index, gathered] of this.choices.entries()) {
       if (index > 0) yield ",";
       yield* this.choiceJson(index, gathered);
@@ -66,7 +67,8 @@ export class CompletionAnswer {
   private *choiceJson(index: number, { choice, text, tokens, ...gathered }: GatheredChoice): Generator<string> {
     const { completions } = this;
     const { n, sampling } = completions.requests[0]!;
-    const promptLogprobs = this.promptLogprobs[Math.floor(index / n)];
+    const prompt = Math.floor(index / n);
+    const promptLogprobs = this.promptLogprobs[prompt];
     const echo = choice.echo(promptLogprobs);
     yield `{"index":${index},"text":${JSON.stringify((echo?.text ?? "") + text)},"logprobs":`;
     const shown = echo?.tokens ? [...echo.tokens, ...tokens] : tokens;
@@ -77,6 +79,12 @@ export class CompletionAnswer {
       const { tokenizer } = completions.model.text;
       yield ',"prompt_logprobs":';
       yield* jsonList(promptLogprobs, (entry) => vllmPromptLogprobJson(tokenizer, entry));
+    }
+    if (completions.returnTokenIds) {
+      yield ',"prompt_token_ids":';
+      yield* jsonList(completions.requests[prompt]!.promptTokenIds, String);
+      yield ',"token_ids":';
+      yield* jsonList(gathered.tokenIds, String);
     }
     yield "}";
   }

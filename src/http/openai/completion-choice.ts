@@ -8,6 +8,8 @@ export interface CompletionPart {
   text: string;
   /** Null where no logprobs are to be shown. */
   tokens: readonly ScoredToken[] | null;
+  /** Of the output, where they are to be shown. */
+  tokenIds?: readonly number[];
 }
 
 /** One choice of a completions request, from its first part (an echoed prompt) to its last. Shared by both response forms. */
@@ -35,11 +37,11 @@ export class CompletionChoice {
 
   /** A delta; undefined where there is nothing to show yet. */
   delta(event: Extract<GenerateEvent, { type: "text-delta" }>): CompletionPart | undefined {
-    if (this.completions.promptOnly) return undefined;
-    if (!this.withLogprobs || event.logprobs === undefined) {
-      return event.text === "" ? undefined : { text: event.text, tokens: null };
-    }
-    return { text: event.text, tokens: event.logprobs };
+    const { promptOnly, returnTokenIds } = this.completions;
+    if (promptOnly) return undefined;
+    const tokens = (this.withLogprobs && event.logprobs) || null;
+    if (returnTokenIds) return { text: event.text, tokens, tokenIds: event.tokenIds };
+    return event.text === "" && tokens === null ? undefined : { text: event.text, tokens };
   }
 
   /** The pieces of the JSON text of `logprobs` for the next tokens of this choice. */

@@ -1,26 +1,31 @@
-import type { GenerateEvent, TokenLogprob } from "../../core/generate.ts";
-import type { ResponseShape } from "./chat-chunks.ts";
+import type { GenerateEvent, GenerateRequest, TokenLogprob } from "../../core/generate.ts";
 import { CompletionChoice, type CompletionPart } from "./completion-choice.ts";
 import type { CompletionsRequest } from "./decode-completions.ts";
+import { envelope, type ResponseShape } from "./response-shape.ts";
 import type { ChunkEncoder } from "./streamed.ts";
-import { UsageCounter } from "./usage.ts";
+import { RunningUsage, UsageCounter } from "./usage.ts";
+
+/** The first part of a choice that tells of its prompt only. */
+const NO_ECHO: CompletionPart = { text: "", tokens: null };
 
 /** `text_completion` events; see ChatChunks for how they stay cheap. */
 export class CompletionChunks implements ChunkEncoder {
   readonly usage: UsageCounter;
+  private readonly running: RunningUsage;
+  private readonly envelope: string;
   private readonly head: string;
-  private readonly tail: string;
   private readonly choices = new Map<number, CompletionChoice>();
   private readonly promptLogprobs: Array<ReadonlyArray<TokenLogprob | null> | undefined> = [];
 
   constructor(
-    private readonly shape: ResponseShape,
+    shape: ResponseShape,
     private readonly completions: CompletionsRequest,
   ) {
     this.usage = new UsageCounter(completions.promptOnly);
     for (const request of completions.requests) this.usage.prompt(request.promptTokenIds.length);
-    this.head = `data: ${this.envelope()},"choices":[{"index":`;
-    this.tail = `}]${completions.includeUsage ? ',"usage":null' : ""}}\n\n`;
+    this.running = new RunningUsage(completions);
+    this.envelope = `data: ${envelope("text_completion", shape)}`;
+    this.head = `${this.envelope},"choices":[{"index":`;
   }
 
   event(event: GenerateEvent, prompt: number): string | Iterable<string> {
@@ -30,29 +35,33 @@ export class CompletionChunks implements ChunkEncoder {
       return "";
     }
     const index = prompt * this.completions.requests[prompt]!.n + event.index;
+    if (event.type === "text-delta" && !this.completions.promptOnly) this.running.add(index, event.tokenIds.length);
     const choice = this.choices.get(index);
     if (choice === undefined) {
       const begun = new CompletionChoice(this.completions, prompt, this.completions.model.text.tokenizer);
       this.choices.set(index, begun);
       const echo = begun.echo(this.promptLogprobs[prompt]);
-      return echo === undefined ? this.rest(begun, index, event) : this.withEcho(begun, index, echo, event);
+      if (echo === undefined && !this.completions.returnTokenIds) return this.rest(begun, index, event);
+      return this.withPrompt(begun, index, echo ?? NO_ECHO, event);
     }
     return this.rest(choice, index, event);
   }
 
   end(): string {
     if (!this.completions.includeUsage) return "";
-    return `data: ${this.envelope()},"choices":[],"usage":${JSON.stringify(this.usage)}}\n\n`;
+    return `${this.envelope},"choices":[],"usage":${JSON.stringify(this.usage)}}\n\n`;
   }
 
   /** In pieces: an echoed prompt with logprobs may be long. */
-  private *withEcho(
+  private *withPrompt(
     choice: CompletionChoice,
     index: number,
     echo: CompletionPart,
     event: Exclude<GenerateEvent, { type: "prompt" }>,
   ): Generator<string> {
-    yield* this.pieces(choice, index, echo);
+    const { returnTokenIds } = this.completions;
+    const ids = returnTokenIds ? `,"prompt_token_ids":[${this.requestOf(index).promptTokenIds.join(",")}]` : "";
+    yield* this.pieces(choice, index, echo, ids);
     yield this.rest(choice, index, event);
   }
 
@@ -60,25 +69,29 @@ export class CompletionChunks implements ChunkEncoder {
     if (event.type === "text-delta") return this.part(choice, index, choice.delta(event));
     const reason = this.completions.promptOnly ? "length" : event.finishReason;
     const stop = JSON.stringify(event.stopReason ?? null);
-    return `${this.head}${index},"text":"","logprobs":null,"finish_reason":"${reason}","stop_reason":${stop}${this.tail}`;
+    return `${this.head}${index},"text":"","logprobs":null,"finish_reason":"${reason}","stop_reason":${stop}${this.tail(index)}`;
   }
 
   private part(choice: CompletionChoice, index: number, part: CompletionPart | undefined): string {
     if (part === undefined) return "";
     let event = "";
-    for (const piece of this.pieces(choice, index, part)) event += piece;
+    const ids = part.tokenIds === undefined ? "" : `,"token_ids":[${part.tokenIds.join(",")}]`;
+    for (const piece of this.pieces(choice, index, part, ids)) event += piece;
     return event;
   }
 
-  private *pieces(choice: CompletionChoice, index: number, part: CompletionPart): Generator<string> {
+  private *pieces(choice: CompletionChoice, index: number, part: CompletionPart, ids: string): Generator<string> {
     yield `${this.head}${index},"text":${JSON.stringify(part.text)},"logprobs":`;
     yield* choice.logprobsJson(part.tokens);
-    yield `,"finish_reason":null${this.tail}`;
+    yield `,"finish_reason":null${ids}${this.tail(index)}`;
   }
 
-  /** The object without its closing brace. */
-  private envelope(): string {
-    const { id, created, model } = this.shape;
-    return `{"id":"${id}","object":"text_completion","created":${created},"model":${JSON.stringify(model)}`;
+  private tail(index: number): string {
+    return `}]${this.running.json(index, this.requestOf(index).promptTokenIds.length)}}\n\n`;
+  }
+
+  private requestOf(index: number): GenerateRequest {
+    const { requests } = this.completions;
+    return requests[Math.floor(index / requests[0]!.n)]!;
   }
 }

@@ -23,6 +23,8 @@ export interface CompletionsRequest extends StreamOptions {
   readonly echo: readonly EchoedPrompt[] | undefined;
   /** `echo` with max_tokens 0: score the prompt only. One token is generated, and not shown. */
   readonly promptOnly: boolean;
+  /** As in vLLM: each choice tells the ids of its prompt and of its output. */
+  readonly returnTokenIds: boolean;
   /** As asked by `prompt_logprobs`; `echo` with `logprobs` needs them too, in another shape. */
   readonly showPromptLogprobs: boolean;
 }
@@ -32,9 +34,8 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
   const fields = new Fields(await readJsonObject(context.request, deps));
   const model = deps.gateway.model(fields.requiredString("model"));
   const prompts = decodePrompts(fields, deps.limits, model.maxModelLen);
-  refuseUnsupported(fields);
+  refuseUnsupported(fields, "completions");
   const n = fields.integer("n");
-  refuseBestOf(fields, n ?? 1);
   if (prompts.length * (n ?? 1) > deps.limits.maxChoicesPerRequest) {
     const message = `At most ${deps.limits.maxChoicesPerRequest} choices (prompts times n) are allowed in a request.`;
     throw invalidField("n", message, "invalid_value");
@@ -52,6 +53,7 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
     ...named({ logprobs, promptLogprobs: shared.promptLogprobs ?? (echo ? logprobs : undefined) }),
   };
   const streamOptions = decodeStreamOptions(fields);
+  const returnTokenIds = fields.boolean("return_token_ids") ?? false;
   const priority = fields.integer("priority");
   const addSpecialTokens = fields.boolean("add_special_tokens") ?? true;
 
@@ -91,12 +93,7 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
     requests,
     echo: echo ? echoed : undefined,
     promptOnly,
+    returnTokenIds,
     showPromptLogprobs: shared.promptLogprobs !== undefined,
   };
-}
-
-function refuseBestOf(fields: Fields, n: number): void {
-  const bestOf = fields.integer("best_of");
-  if (bestOf === undefined || bestOf === n) return;
-  throw invalidField("best_of", "'best_of' other than 'n' is not supported.", "unsupported_parameter");
 }

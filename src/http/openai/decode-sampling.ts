@@ -52,17 +52,20 @@ function decodeBiases(fields: Fields, field: string): Array<readonly [number, nu
 export interface StreamOptions {
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** With includeUsage: each chunk tells the usage of its choice so far, as in vLLM. */
+  readonly continuousUsage: boolean;
 }
 
 export function decodeStreamOptions(fields: Fields): StreamOptions {
   const stream = fields.boolean("stream") ?? false;
   const options = fields.fields("stream_options");
   const includeUsage = options?.boolean("include_usage") ?? false;
+  const continuousUsage = (options?.boolean("continuous_usage_stats") ?? false) && includeUsage;
   if (options !== undefined && !stream) {
     throw invalidField("stream_options", "'stream_options' is only allowed when 'stream' is true.", "invalid_value");
   }
   if (stream && fields.raw("prompt_logprobs") !== undefined) {
     throw invalidField("prompt_logprobs", "'prompt_logprobs' is not available with 'stream'.", "invalid_value");
   }
-  return { stream, includeUsage };
+  return { stream, includeUsage, continuousUsage };
 }

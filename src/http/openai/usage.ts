@@ -1,4 +1,28 @@
 import type { GenerateEvent } from "../../core/generate.ts";
+import type { StreamOptions } from "./decode-sampling.ts";
+
+/** Usage in the middle of a stream: null where it is asked for at the end only, and then of the choice that a chunk is of. */
+export class RunningUsage {
+  /** Output tokens by choice. */
+  private readonly counts: number[] = [];
+  private readonly fixed: string;
+
+  constructor(private readonly options: Pick<StreamOptions, "includeUsage" | "continuousUsage">) {
+    this.fixed = options.includeUsage ? ',"usage":null' : "";
+  }
+
+  add(choice: number, tokens: number): void {
+    if (this.options.continuousUsage) this.counts[choice] = (this.counts[choice] ?? 0) + tokens;
+  }
+
+  /** The JSON member, with a comma before it. */
+  json(choice: number, promptTokens: number): string {
+    if (!this.options.continuousUsage) return this.fixed;
+    const tokens = this.counts[choice] ?? 0;
+    const total = promptTokens + tokens;
+    return `,"usage":{"prompt_tokens":${promptTokens},"total_tokens":${total},"completion_tokens":${tokens}}`;
+  }
+}
 
 /** Counts tokens over all prompts and choices of one HTTP request. */
 export class UsageCounter {

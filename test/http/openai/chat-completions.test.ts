@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { DEFAULT_SAMPLING } from "../../../src/core/sampling-params.ts";
 import { fakeLogprob } from "../fake-replica.ts";
-import { errorOf, events, MODEL, TestServer } from "../test-server.ts";
+import { errorOf, events, FINGERPRINT, MODEL, TestServer } from "../test-server.ts";
 
 test("a whole answer has OpenAI's shape", async () => {
   await using server = new TestServer();
@@ -14,6 +14,7 @@ test("a whole answer has OpenAI's shape", async () => {
     object: "chat.completion",
     created: expect.any(Number),
     model: MODEL,
+    system_fingerprint: FINGERPRINT,
     choices: [
       {
         index: 0,
@@ -251,7 +252,7 @@ test("messages: text parts are joined, developer is system, an assistant may be 
         { role: "user", name: "Ann", content: "a\nb" },
         { role: "assistant", content: "" },
         { role: "assistant", content: "no" },
-        { role: "tool", content: "42" },
+        { role: "tool", content: "42", tool_call_id: "x" },
       ],
       options: { addGenerationPrompt: false, variables: { enable_thinking: false } },
     },

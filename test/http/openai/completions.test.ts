@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { fakeLogprob } from "../fake-replica.ts";
 import { BOS, byteTokenizer } from "../fake-text-service.ts";
-import { errorOf, events, MODEL, TestServer } from "../test-server.ts";
+import { errorOf, events, FINGERPRINT, MODEL, TestServer } from "../test-server.ts";
 
 const lp = (id: number) => fakeLogprob(id, 0).logprob;
 
@@ -13,6 +13,7 @@ test("a whole answer has OpenAI's shape, and 16 tokens by default", async () => 
     object: "text_completion",
     created: expect.any(Number),
     model: MODEL,
+    system_fingerprint: FINGERPRINT,
     choices: [{ index: 0, text: "Hello, world!", logprobs: null, finish_reason: "stop", stop_reason: null }],
     usage: { prompt_tokens: 3, completion_tokens: 13, total_tokens: 16, prompt_tokens_details: { cached_tokens: 0 } },
   });
