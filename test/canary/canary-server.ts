@@ -130,7 +130,7 @@ export class CanaryServer implements AsyncDisposable {
     before(metrics, "observe", () => strike("metrics"));
     const gateway = new Gateway(metrics);
     const model = { name: CANARY_MODEL, createdS: 0, maxModelLen: MAX_MODEL_LEN, vocabSize: tokenizer.vocabSize };
-    gateway.add({ ...model, text, generationDefaults: {} }, replica);
+    gateway.add({ ...model, text, systemFingerprint: "fp_0", generationDefaults: {} }, replica);
     const rpc = { ...deps, gateway, limits: LIMITS };
     const http = createHttpServer({
       ...rpc,

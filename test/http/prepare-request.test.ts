@@ -14,6 +14,7 @@ function sampled(named: Partial<SamplingParams>, generationDefaults: Partial<Sam
     maxModelLen: 64,
     vocabSize: 100,
     text: new FakeTextService(),
+    systemFingerprint: "fp_0",
     generationDefaults,
     recommendedSampling: RECOMMENDED,
   };
