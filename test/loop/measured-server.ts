@@ -33,7 +33,11 @@ export class MeasuredServer implements AsyncDisposable {
         next = Promise.withResolvers();
       },
     });
-    const started: Started = await next.promise;
+    const failed = child.exited.then((code) => {
+      throw new Error(`the server ended with ${code}; run test/loop/turn-server.ts to see why`);
+    });
+    const started: Started = await Promise.race([next.promise, failed]);
+    failed.catch(() => {});
     const reply = (): Promise<Measured> => {
       const { promise } = next;
       child.send("measure");

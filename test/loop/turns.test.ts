@@ -49,6 +49,11 @@ function cases(size: number): Case[] {
     .tag(2, WireType.LengthDelimited)
     .bytes(new Uint8Array(500 * size).fill(1))
     .finish();
+  const resumed = generate({
+    prompt: { case: "text", value: "a" },
+    sampling: { seed: 1n, stop: STOPS, maxTokens: size - 4 },
+    resume: { outputTokenIds: ids.slice(0, -16) },
+  });
   const jsonComplete = JSON.stringify({
     model,
     token_ids: { ids: ids.slice(0, -8) },
@@ -101,6 +106,19 @@ function cases(size: number): Case[] {
       stream: true,
     }),
     rest("REST stop strings of 64 choices", "/v1/chat/completions", { ...chat, n: 64, stop: STOPS, max_tokens: 32 }),
+    rest(
+      "REST messages of a chat",
+      "/v1/chat/completions",
+      {
+        ...chat,
+        messages: Array.from({ length: size / 2 }, (_, i) => ({ role: i % 2 ? "assistant" : "user", content: "a" })),
+        max_tokens: 1,
+      },
+      [1, 8],
+      size > 1024 ? "400" : "200",
+    ),
+    rest("REST a large field that is ignored", "/v1/completions", { ...one, metadata: "é".repeat(48 * size) }, [1, 16]),
+    rest("REST short chats, streamed", "/v1/chat/completions", { ...chat, max_tokens: 8, stream: true }, [128]),
     rest("REST too many ids", "/v1/completions", { model, prompt: Array(50 * size).fill(1) }, [1, 8], "400"),
     rest(
       "REST too many biases",
@@ -133,6 +151,7 @@ function cases(size: number): Case[] {
       [1, 4],
       "0",
     ),
+    rpc("gRPC output to resume", () => server.grpc("Generate", resumed), [1, 32], "0"),
     rpc(
       "Connect millions of ids in gzip",
       () => server.connect("Detokenize", millions, true),
