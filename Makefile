@@ -147,6 +147,10 @@ sim-aborts: $(DEPS) ## Abort 1,000,000 simulated requests and look for what is l
 hashes: $(DEPS) native $(MODEL) ## Hash all outputs of the test models and the bundled one, for each instruction set of this machine
 	$(BUN) test/hashes/run.ts
 
+.PHONY: canary
+canary: $(DEPS) ## Hostile requests and faults at every seam, a chat after each must be answered (ROUNDS=5000 SEED=7)
+	CANARY_ROUNDS=$(ROUNDS) CANARY_SEED=$(SEED) $(BUN) test --timeout 3600000 test/canary
+
 .PHONY: check
 check: $(DEPS) ## Type checks, lint and format checks
 	@$(call say,TYPES,src test bench)

@@ -88,7 +88,7 @@ export class CanaryServer implements AsyncDisposable {
     const text = await createTextService(source, {
       maxModelLen: MAX_MODEL_LEN,
       createWorker,
-      limits: { templateDeadlineMs: 300, laneRestartMs: 20 },
+      limits: { laneRestartMs: 20 },
     });
     const { tokenizer } = text;
     before(tokenizer, "encode", () => strike("tokenizer of short texts"));

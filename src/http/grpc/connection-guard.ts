@@ -47,7 +47,7 @@ export class ConnectionGuard {
     session.once("remoteSettings", () => this.endPreface(socket));
     let alive = true;
     const keepAlive = setInterval(() => {
-      if (!alive) return session.destroy();
+      if (!alive || session.closed || session.destroyed) return session.destroy();
       alive = false;
       session.ping((error) => {
         alive = error === null || error === undefined;

@@ -35,8 +35,13 @@ function refuse(stream: ServerHttp2Stream, { refusedBodyMs }: Limits, answer: ()
     clearTimeout(timer);
     stream.off("end", onEnd);
     if (stream.closed || stream.destroyed || stream.session === undefined) return;
-    answer();
-    if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    try {
+      answer();
+      if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    } catch {
+      // Called by a timer or the session: the stream went away while it was answered.
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
   };
   const timer = setTimeout(onEnd, refusedBodyMs);
   stream.on("end", onEnd);
