@@ -12,12 +12,13 @@ import { listenGrpc } from "../../src/http/grpc/grpc-listener.ts";
 import { createFixture } from "../http/connect-fixture.ts";
 import { ConformanceSchema } from "./conformance-schema.ts";
 import { createConformanceService } from "./conformance-service.ts";
+import { tlsFront } from "./tls-front.ts";
 
 const PROTOCOL_GRPC = 2;
 const HOST = "127.0.0.1";
 
 const schema = await ConformanceSchema.load(process.argv[2]!);
-const { protocol, messageReceiveLimit } = await readRequest();
+const { protocol, messageReceiveLimit, serverCreds } = await readRequest();
 const receiveLimit = messageReceiveLimit === 0 ? {} : { maxBodyBytes: messageReceiveLimit };
 const { deps } = createFixture(receiveLimit);
 const { service, registry } = schema;
@@ -29,7 +30,10 @@ const router = createConnectRouter({
   ...(protocol === PROTOCOL_GRPC ? { connect: false, grpcWeb: false } : { grpc: false }),
 });
 router.service(service, createConformanceService(schema) as unknown as ServiceImpl<typeof service>);
-writeResponse(await listen());
+const port = await listen();
+writeResponse(
+  serverCreds === undefined ? { port } : { port: await tlsFront(serverCreds, port), pemCert: serverCreds.cert },
+);
 
 async function listen(): Promise<number> {
   if (protocol === PROTOCOL_GRPC) {
@@ -63,14 +67,15 @@ async function readRequest() {
     return request as MessageShape<ReturnType<typeof schema.message>> & {
       protocol: number;
       messageReceiveLimit: number;
+      serverCreds?: { cert: Uint8Array; key: Uint8Array };
     };
   }
   throw new Error("stdin ended before the request");
 }
 
-function writeResponse(port: number): void {
+function writeResponse(fields: { port: number; pemCert?: Uint8Array }): void {
   const type = schema.message("ServerCompatResponse");
-  const message = toBinary(type, create(type, { host: HOST, port }));
+  const message = toBinary(type, create(type, { host: HOST, ...fields }));
   const length = Buffer.alloc(4);
   length.writeUInt32BE(message.length);
   process.stdout.write(Buffer.concat([length, message]));

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { connect as connectHttp2, constants } from "node:http2";
 import { Code, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import type { Limits } from "../../../src/config/limits.ts";
+import { LIMITS, type Limits } from "../../../src/config/limits.ts";
 import { InferenceService } from "../../../src/gen/scalellm/v1/inference_pb.ts";
 import { createGrpcServer, type GrpcServer } from "../../../src/http/grpc/grpc-server.ts";
 import { API_KEY, createFixture, MODEL, type ScriptedReplica } from "../connect-fixture.ts";
@@ -74,6 +74,23 @@ describe("floods", () => {
     });
   }
 
+  test("what a flood does before its end is bounded, and it keeps nothing", async () => {
+    const heapBytes = (): number => {
+      Bun.gc(true);
+      return process.memoryUsage().heapUsed;
+    };
+    const before = heapBytes();
+    for (let i = 0; i < 20; i++) {
+      const raw = await RawHttp2.connect(server.port);
+      raw.write(floods.PING!);
+      expect(await raw.goaway()).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      const answers = raw.frames.filter(({ type, flags }) => type === 6 && flags === 1);
+      expect(answers.length).toBeLessThan(4 * LIMITS.grpcFrameBurst);
+      raw.destroy();
+    }
+    expect(heapBytes() - before).toBeLessThan(16 * 1024 * 1024);
+  });
+
   test("calls beyond the number allowed at once: end that connection", async () => {
     await server.close(false);
     await start({ maxGrpcStreams: 2 });
@@ -118,9 +135,9 @@ describe("a connection's frames", () => {
 
   test("an answer to the server's own PING keeps the connection", async () => {
     await server.close(false);
-    await start({ grpcKeepAliveMs: 30 });
+    await start({ grpcKeepAliveMs: 400 });
     const raw = await RawHttp2.connect(server.port);
-    for (let pings = 0; pings < 4; pings++) {
+    for (let pings = 0; pings < 3; pings++) {
       const from = raw.frames.length;
       const { payload } = (await raw.until(
         (each) => each.type === 6 && each.flags === 0 && raw.frames.indexOf(each) >= from,
