@@ -115,10 +115,10 @@ export const LIMITS = Object.freeze({
   /** Prompts times choices of one HTTP request: it must not fill the queue alone. */
   maxChoicesPerRequest: 512,
   /**
-   * Extra variables of a chat template, arrays and objects included: they are cloned for the Worker on the event loop, at
-   * up to 2 us each.
+   * Tool calls and extra variables for a chat template, arrays and objects included: they are cloned for the Worker on the
+   * event loop, at 0.3 us each and at first up to 1 us.
    */
-  maxTemplateValues: 16 * 1024,
+  maxTemplateValues: 32 * 1024,
   /** Chat templates are programs; a loop that runs longer than this is refused. */
   templateDeadlineMs: 2_000,
   /**

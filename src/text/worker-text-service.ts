@@ -7,7 +7,7 @@ import { BpeTokenizer } from "./bpe-tokenizer.ts";
 import type { ChatMessage, RenderOptions } from "./chat.ts";
 import { defineTokenizer } from "./define-tokenizer.ts";
 import { type LeastTokens, leastTokens } from "./least-tokens.ts";
-import { measureVariables } from "./measure-variables.ts";
+import { measureChat } from "./measure-chat.ts";
 import { TextLanes } from "./text-lanes.ts";
 import type { EncodedChat, TextService } from "./text-service.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -95,7 +95,8 @@ class WorkerTextService implements TextService {
     tenant = "",
   ): Promise<EncodedChat> {
     const contents = messages.map((message) => message.content);
-    const chars = this.#refuseTooLong(contents, "messages") + measureVariables(options.variables);
+    this.#refuseTooLong(contents, "messages");
+    const chars = measureChat(messages, options);
     const encoded = await this.#run({ type: "chat", messages, options }, chars, signal, tenant);
     return {
       text: encoded.text!,
@@ -126,8 +127,8 @@ class WorkerTextService implements TextService {
     return outcome;
   }
 
-  /** Together; returns their characters. */
-  #refuseTooLong(texts: readonly string[], param: string): number {
+  /** Together. */
+  #refuseTooLong(texts: readonly string[], param: string): void {
     let chars = 0;
     for (const text of texts) chars += text.length;
     if (chars > this.#open.maxChars) throw this.#tooLong(param);
@@ -142,7 +143,6 @@ class WorkerTextService implements TextService {
         { param, reason: "context_length_exceeded" },
       );
     }
-    return chars;
   }
 
   #error(outcome: Exclude<LaneOutcome, { type: "encoded" }>, request: TextRequest): ServeError {

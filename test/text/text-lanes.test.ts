@@ -74,10 +74,26 @@ describe("what is thrown for one text ends that text alone", () => {
     const { service } = await start({}, "real");
     const kwargs = (variables: Record<string, unknown>) =>
       failure(service.encodeChat(hi, { addGenerationPrompt: true, variables }));
-    for (const variables of [{ a: nested(40_000) }, { a: nested(300) }, { a: Array(20_000).fill(0) }]) {
+    for (const variables of [{ a: nested(40_000) }, { a: nested(300) }, { a: Array(40_000).fill(0) }]) {
       expect(await kwargs(variables)).toMatchObject({ code: "invalid_argument", param: "chat_template_kwargs" });
     }
     expect((await service.encodeChat(hi, { ...prompt, variables: { a: nested(250) } })).text).toBe("hi");
+    const calling = (arguments_: Record<string, unknown>) =>
+      failure(
+        service.encodeChat(
+          [
+            {
+              role: "assistant",
+              content: "",
+              tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: arguments_ } }],
+            },
+          ],
+          prompt,
+        ),
+      );
+    for (const arguments_ of [{ a: nested(40_000) }, { a: Array(40_000).fill(0) }]) {
+      expect(await calling(arguments_)).toMatchObject({ code: "invalid_argument", param: "messages" });
+    }
     // No JSON has these; whatever a Worker cannot be sent is an error of that request.
     expect(await kwargs({ a: () => 1 })).toMatchObject({ code: "internal" });
     const both = await Promise.all([kwargs({ a: Symbol("s") }), service.encodeChat(hi, prompt)]);
