@@ -74,7 +74,8 @@ export class Scheduler {
   /** Fills `plan`; an empty plan means that nothing can be computed before a step in flight is done, or at all. */
   schedule(plan: StepPlan): void {
     plan.reset();
-    if (this.trials.length > 0 && this.#scheduleTrial(plan)) return;
+    // Nobody runs beside a suspect, also not while it waits for a step in flight: blame would fall on them.
+    if (this.trials.length > 0 && (this.#scheduleTrial(plan) || this.done < this.submitted)) return;
     this.admission.yieldToPriority();
     scheduleDecodes(this, plan);
     schedulePrefills(this, plan);
@@ -105,7 +106,12 @@ export class Scheduler {
   /** One suspect alone in a step, so that a failure is its own. False when it cannot run yet. */
   #scheduleTrial(plan: StepPlan): boolean {
     const suspect = this.trials[0]!;
-    if (suspect.state === "waiting" && this.admission.admit(suspect, plan) !== "admitted") return false;
+    while (suspect.state === "waiting" && this.admission.admit(suspect, plan) === "waits") {
+      // The others rest: what they hold is the suspect's to have.
+      const victim = this.running.leastUrgent();
+      if (!victim || this.done < this.submitted) return false;
+      this.preempt(victim);
+    }
     if (suspect.state !== "running") return false;
     if (suspect.prefilling) schedulePrefills(this, plan, suspect);
     else scheduleDecodes(this, plan, suspect);
