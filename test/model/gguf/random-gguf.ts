@@ -45,6 +45,9 @@ export interface RandomShape {
   readonly drawn?: number;
 }
 
+/** LLAMA_FTYPE_*: OpenVINO reads no file without it. */
+const FILE_TYPES = { Q4_0: 2, Q8_0: 7, Q4_K_M: 15 } as const;
+
 /** 470 M parameters, 120 M of them used by a token. */
 const QWEN3_MOE = {
   architecture: "qwen3moe",
@@ -129,7 +132,13 @@ export const LARGE_SHAPES = {
 export function writeRandomGguf(path: string, shape: RandomShape): void {
   const tokenizer = tokenizerMetadata();
   const vocab = (tokenizer["tokenizer.ggml.tokens"] as { strings: readonly string[] }).strings.length;
-  const metadata = { "general.architecture": { string: shape.architecture }, ...numbers(shape), ...tokenizer };
+  const metadata = {
+    "general.architecture": { string: shape.architecture },
+    "general.file_type": { u32: FILE_TYPES[shape.quantization] },
+    "general.quantization_version": { u32: 2 },
+    ...numbers(shape),
+    ...tokenizer,
+  };
   writeGgufFile(path, { metadata, tensors: tensorsOf(shape, vocab) });
 }
 
