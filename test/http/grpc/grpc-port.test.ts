@@ -199,6 +199,33 @@ describe("a connection's frames", () => {
   });
 });
 
+describe("an answer without a message", () => {
+  /** What comes in the head, and what in the trailers. */
+  const answer = async (headers: Record<string, string>) => {
+    const session = connectHttp2(`http://127.0.0.1:${server.port}`);
+    const head = { ":method": "POST", ":path": GENERATE, "content-type": "application/grpc", te: "trailers" };
+    const stream = session.request({ ...head, ...headers }, { endStream: true });
+    const came: Record<string, Record<string, unknown>> = {};
+    stream.on("response", (fields) => (came.head = fields)).on("trailers", (fields) => (came.trailers = fields));
+    stream.resume();
+    await new Promise<void>((resolve, reject) => stream.on("close", resolve).on("error", reject));
+    session.destroy();
+    return came;
+  };
+
+  test("has its head and its trailers apart: fields of one are not the other's", async () => {
+    const { head, trailers } = await answer({});
+    expect([head?.["content-type"], head?.["grpc-status"]]).toEqual(["application/grpc+proto", undefined]);
+    expect([trailers?.["content-type"], trailers?.["grpc-status"]]).toEqual([undefined, String(Code.Unauthenticated)]);
+  });
+
+  test("comes also to a call without a body", async () => {
+    const { trailers } = await answer({ authorization: `Bearer ${API_KEY}` });
+    expect(trailers?.["grpc-status"]).toBe(String(Code.Unimplemented));
+    expect(decodeURIComponent(String(trailers?.["grpc-message"]))).toContain("missing input message");
+  });
+});
+
 describe("other protocols", () => {
   const told = (text: string): void => {
     expect(text).toContain("gRPC only");
