@@ -10,8 +10,9 @@ export class ChatChunks implements ChunkEncoder {
   readonly usage = new UsageCounter();
   private readonly running: RunningUsage;
   private readonly envelope: string;
-  /** Up to the choice's index. */
+  /** Up to the choice's index, and after the choice where that is always the same. */
   private readonly head: string;
+  private readonly fixedTail: string | undefined;
   private readonly begun = new Set<number>();
 
   constructor(
@@ -22,6 +23,8 @@ export class ChatChunks implements ChunkEncoder {
     this.running = new RunningUsage(chat);
     this.envelope = `data: ${envelope("chat.completion.chunk", shape)}`;
     this.head = `${this.envelope},"choices":[{"index":`;
+    const { fixed } = this.running;
+    this.fixedTail = fixed === undefined ? undefined : `}]${fixed}}\n\n`;
   }
 
   event(event: GenerateEvent): string {
@@ -62,6 +65,7 @@ export class ChatChunks implements ChunkEncoder {
 
   /** What follows the choice. */
   private tail(index: number, ids = ""): string {
+    if (this.fixedTail !== undefined && ids === "") return this.fixedTail;
     return `}]${ids}${this.running.json(index, this.chat.request.promptTokenIds.length)}}\n\n`;
   }
 

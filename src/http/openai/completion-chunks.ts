@@ -14,6 +14,7 @@ export class CompletionChunks implements ChunkEncoder {
   private readonly running: RunningUsage;
   private readonly envelope: string;
   private readonly head: string;
+  private readonly fixedTail: string | undefined;
   private readonly choices = new Map<number, CompletionChoice>();
   private readonly promptLogprobs: Array<ReadonlyArray<TokenLogprob | null> | undefined> = [];
 
@@ -26,6 +27,8 @@ export class CompletionChunks implements ChunkEncoder {
     this.running = new RunningUsage(completions);
     this.envelope = `data: ${envelope("text_completion", shape)}`;
     this.head = `${this.envelope},"choices":[{"index":`;
+    const { fixed } = this.running;
+    this.fixedTail = fixed === undefined ? undefined : `}]${fixed}}\n\n`;
   }
 
   event(event: GenerateEvent, prompt: number): string | Iterable<string> {
@@ -87,6 +90,7 @@ export class CompletionChunks implements ChunkEncoder {
   }
 
   private tail(index: number): string {
+    if (this.fixedTail !== undefined) return this.fixedTail;
     return `}]${this.running.json(index, this.requestOf(index).promptTokenIds.length)}}\n\n`;
   }
 

@@ -5,19 +5,19 @@ import type { StreamOptions } from "./decode-sampling.ts";
 export class RunningUsage {
   /** Output tokens by choice. */
   private readonly counts: number[] = [];
-  private readonly fixed: string;
+  /** The JSON member, with a comma before it, where it is the same in every chunk; "" where there is none. */
+  readonly fixed: string | undefined;
 
-  constructor(private readonly options: Pick<StreamOptions, "includeUsage" | "continuousUsage">) {
-    this.fixed = options.includeUsage ? ',"usage":null' : "";
+  constructor(options: Pick<StreamOptions, "includeUsage" | "continuousUsage">) {
+    this.fixed = options.continuousUsage ? undefined : options.includeUsage ? ',"usage":null' : "";
   }
 
   add(choice: number, tokens: number): void {
-    if (this.options.continuousUsage) this.counts[choice] = (this.counts[choice] ?? 0) + tokens;
+    if (this.fixed === undefined) this.counts[choice] = (this.counts[choice] ?? 0) + tokens;
   }
 
-  /** The JSON member, with a comma before it. */
   json(choice: number, promptTokens: number): string {
-    if (!this.options.continuousUsage) return this.fixed;
+    if (this.fixed !== undefined) return this.fixed;
     const tokens = this.counts[choice] ?? 0;
     const total = promptTokens + tokens;
     return `,"usage":{"prompt_tokens":${promptTokens},"total_tokens":${total},"completion_tokens":${tokens}}`;
