@@ -47,7 +47,9 @@ export class ConnectionGuard {
     session.once("remoteSettings", () => this.endPreface(socket));
     let alive = true;
     const keepAlive = setInterval(() => {
-      if (!alive || session.closed || session.destroyed) return session.destroy();
+      if (session.destroyed) return;
+      // One that is only closed has calls that still run: it is to be watched until they end.
+      if (!alive) return session.destroy();
       alive = false;
       session.ping((error) => {
         alive = error === null || error === undefined;

@@ -40,7 +40,7 @@ function refuse(stream: ServerHttp2Stream, { refusedBodyMs }: Limits, answer: ()
       if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
     } catch {
       // Called by a timer or the session: the stream went away while it was answered.
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     }
   };
   const timer = setTimeout(onEnd, refusedBodyMs);

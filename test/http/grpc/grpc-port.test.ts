@@ -148,6 +148,20 @@ describe("a connection's frames", () => {
     raw.destroy();
   });
 
+  test("a graceful stop lets a call run longer than a keep-alive takes", async () => {
+    await server.close(false);
+    await start({ grpcKeepAliveMs: 300 });
+    replica.tokenMs = 50;
+    const events = Array.fromAsync(
+      client().generate({ model: MODEL, prompt: { case: "text", value: "hi" }, sampling: { maxTokens: 30 } }),
+    );
+    await replica.untilRunning(1);
+    const closing = server.close(true);
+    expect(await events).toHaveLength(32);
+    await closing;
+    await start();
+  });
+
   test("errors that the session finds are named in its GOAWAY", async () => {
     const { NGHTTP2_FLOW_CONTROL_ERROR, NGHTTP2_FRAME_SIZE_ERROR, NGHTTP2_COMPRESSION_ERROR } = constants;
     const most = frame(8, 0, 0, [0x7f, 255, 255, 255]);
