@@ -19,7 +19,7 @@ beforeAll(async () => {
   server = await MeasuredServer.start();
   // What runs first is interpreted: every path once, small.
   for (let i = 0; i < 3; i++) for (const { run } of cases(40)) await run();
-}, 60_000);
+}, 120_000);
 afterAll(() => server[Symbol.asyncDispose]());
 
 interface Case {
