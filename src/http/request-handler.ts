@@ -200,14 +200,19 @@ export class RequestHandler {
       ...(serveError === undefined ? {} : { error: serveError.message, reason: serveError.reason }),
     };
     if (serveError?.code === "internal") logger.error("request", { ...fields, cause: serveError.cause ?? serveError });
-    else if (code >= 400) this.deps.refusals.write("request", fields);
     else if (OPERATOR_PATHS.has(route)) logger.debug("request", fields);
+    else if (isRefusal(code)) this.deps.refusals.write("request", fields);
     else logger.info("request", fields);
   }
 }
 
 function badHost(message: string): ServeError {
   return new ServeError("invalid_argument", message, { reason: "bad_host" });
+}
+
+/** Whether a request was turned away. One whose client left (499), or that took too long, was served. */
+function isRefusal(code: number): boolean {
+  return code === 503 || (code >= 400 && code < 499);
 }
 
 function hasBody(request: Request): boolean {

@@ -5,6 +5,9 @@ import { CALL_ORIGIN, TENANT } from "./call-context.ts";
 import { codeName } from "./connect-errors.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
+/** How a call ends that was not turned away. */
+const SERVED: ReadonlySet<Code> = new Set([Code.Canceled, Code.DeadlineExceeded]);
+
 function reasonOf(failure: ConnectError): string | undefined {
   return failure.findDetails(ErrorDetailSchema)[0]?.reason || undefined;
 }
@@ -28,6 +31,6 @@ export function logCall(
     ...(failure === undefined ? {} : { error: failure.rawMessage, reason: reasonOf(failure) }),
   };
   if (failure?.code === Code.Internal) logger.error("rpc", { ...fields, cause: failure.cause });
-  else if (failure === undefined || failure.code === Code.Canceled) logger.info("rpc", fields);
+  else if (failure === undefined || SERVED.has(failure.code)) logger.info("rpc", fields);
   else refusals.write("rpc", fields);
 }

@@ -26,9 +26,10 @@ export function refuseOtherProtocol(
   contentType: string,
   httpPort: number | undefined,
 ): void {
-  if (/^application\/grpc-web/i.test(contentType)) {
+  const grpcWeb = /^application\/grpc-web(-text)?(\+[a-z]{1,20})?/i.exec(contentType)?.[0];
+  if (grpcWeb !== undefined) {
     const status = { "grpc-status": String(Code.Unimplemented), "grpc-message": sentence(httpPort) };
-    stream.respond({ ":status": 200, "content-type": contentType, ...status }, { endStream: true });
+    stream.respond({ ":status": 200, "content-type": grpcWeb, ...status }, { endStream: true });
     return;
   }
   const isConnect = /^application\/(?:json|proto|connect\+)/i.test(contentType);
