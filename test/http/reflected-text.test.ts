@@ -140,9 +140,20 @@ test("RPC errors repeat as little: in messages, details, trailers and the log", 
     }
   }
   // Protocol headers come back in messages of Connect's own.
-  for (const name of ["content-encoding", "connect-timeout-ms", "connect-protocol-version"]) {
-    const answer = await call("Complete", "{}", { "content-type": "application/json", [name]: LONG.slice(0, 9000) });
-    expect({ name, short: (await answer.text()).length < 2000 }).toEqual({ name, short: true });
+  for (const [name, type] of [
+    ["content-encoding", "application/json"],
+    ["connect-timeout-ms", "application/json"],
+    ["connect-protocol-version", "application/json"],
+    ["connect-content-encoding", "application/connect+json"],
+    ["grpc-encoding", "application/grpc-web+proto"],
+    ["grpc-timeout", "application/grpc-web+json"],
+  ] as const) {
+    const answer = await call("Complete", "{}", { "content-type": type, [name]: LONG.slice(0, 9000) });
+    const length = (await answer.text()).length + (answer.headers.get("grpc-message") ?? "").length;
+    expect({ name, short: length < 2000 }).toEqual({ name, short: true });
   }
+  // Half a character is none: protobuf's strings are UTF-8.
+  const half = `{"model":"${SCRIPTED}","text":"a","sampling":{"stop":["\\ude00"]}}`;
+  expect((await call("Complete", half, { "content-type": "application/json" })).status).toBe(400);
   expect(JSON.stringify(logged).length).toBeLessThan(logged.length * 1500);
 });

@@ -21,8 +21,6 @@ export function decodeSampling(message: SamplingMessage | undefined): Partial<Sa
     const value: unknown = message[field];
     if (value === undefined) continue;
     if (kind === "int64") decoded[field] = narrowed(value as bigint);
-    // A lone surrogate would be found inside a character, and cut it in two.
-    else if (kind === "strings") decoded[field] = (value as string[]).map((text) => text.toWellFormed());
     else if (kind === "biases")
       decoded[field] = Object.entries(value as object).map(([id, bias]) => [Number(id), bias]);
     else decoded[field] = value;
