@@ -44,8 +44,11 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
   const logprobs = fields.integer("logprobs");
   const shared = decodeSampling(fields);
   // A default gives way to what the request does name.
+  const maxCompletionTokens = fields.integer("max_completion_tokens");
   const maxTokens =
-    fields.integer("max_tokens") ?? Math.max(DEFAULT_MAX_TOKENS, Math.min(shared.minTokens ?? 0, 2 ** 31 - 1));
+    maxCompletionTokens ??
+    fields.integer("max_tokens") ??
+    Math.max(DEFAULT_MAX_TOKENS, Math.min(shared.minTokens ?? 0, 2 ** 31 - 1));
   const promptOnly = echo && maxTokens === 0;
   const sampling = {
     ...shared,
@@ -75,7 +78,11 @@ export async function decodeCompletions(context: RequestContext, deps: HttpDeps)
       deadlineMs: requestDeadlineMs(context.arrivedMs, deps.limits),
       // One reader has them all.
       maxWaitingBytes: Math.floor(deps.limits.maxWaitingOutputBytes / prompts.length),
-      params: { prompt: prompt.param, logprobs: "logprobs" },
+      // The chat API's name for the same is as clear here.
+      params: {
+        prompt: prompt.param,
+        ...(maxCompletionTokens === undefined ? {} : { maxTokens: "max_completion_tokens" }),
+      },
     };
     requests.push(prepareRequest(draft, model));
     if (!echo) continue;

@@ -136,7 +136,6 @@ const REFUSED: Readonly<Record<Endpoint, Readonly<Record<string, Harmless>>>> = 
     documents: whenEmpty,
     reasoning_effort: never,
     // The chat API's.
-    max_completion_tokens: never,
     top_logprobs: when(0),
   },
   // What changes the tokens; a whole chat request may be sent here, to count them.

@@ -76,7 +76,6 @@ const COMPLETIONS: ReadonlyArray<readonly [object, string, string?]> = [
   [{ logprobs: 21 }, "logprobs", "invalid_value"],
   [{ echo: "yes" }, "echo", "invalid_type"],
   [{ suffix: "end" }, "suffix", "unsupported_parameter"],
-  [{ max_completion_tokens: 5 }, "max_completion_tokens", "unsupported_parameter"],
   [{ top_logprobs: 2 }, "top_logprobs", "unsupported_parameter"],
   [{ best_of: 2 }, "best_of", "unsupported_parameter"],
   [{ add_special_tokens: 1 }, "add_special_tokens", "invalid_type"],
