@@ -14,6 +14,13 @@ test("probes: live always, ready only while every model can answer", async () =>
   const response = await fetch(`${server.url}/ready`);
   expect(response.headers.get("retry-after")).toBe("1");
   expect((await errorOf(response, 503)).code).toBe("not_ready");
+  server.replica.ready = true;
+  server.text.ready = false;
+  expect((await errorOf(await fetch(`${server.url}/ready`), 503)).code).toBe("not_ready");
+  expect((await fetch(`${server.url}/health`)).status).toBe(200);
+  server.text.ready = true;
+  expect((await fetch(`${server.url}/ready`)).status).toBe(200);
+  server.replica.ready = false;
   expect((await fetch(`${server.url}/health`)).status).toBe(200);
 });
 
