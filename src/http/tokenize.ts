@@ -1,4 +1,5 @@
 import { Fields, invalidField } from "./fields.ts";
+import { jsonResponse } from "./json-response.ts";
 import { decodeMessages } from "./openai/decode-messages.ts";
 import { refuseToolUse } from "./openai/decode-tools.ts";
 import { refuseUnsupported } from "./openai/refuse-unsupported.ts";
@@ -30,5 +31,16 @@ export const tokenize: Endpoint = async (context, deps) => {
   } else {
     throw fields.missing("prompt");
   }
-  return Response.json({ count: ids.length, max_model_len: model.maxModelLen, tokens: Array.from(ids) });
+  return jsonResponse(answerJson(ids, model.maxModelLen), context, deps);
 };
+
+/** Ids written in one piece, in about 30 us. */
+const IDS_AT_ONCE = 512;
+
+function* answerJson(ids: Int32Array, maxModelLen: number): Generator<string, void> {
+  yield `{"count":${ids.length},"max_model_len":${maxModelLen},"tokens":[`;
+  for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
+    yield (at === 0 ? "" : ",") + ids.subarray(at, at + IDS_AT_ONCE).join(",");
+  }
+  yield "]}";
+}

@@ -11,6 +11,15 @@ test("a prompt to ids, with the tokenizer's special tokens unless told otherwise
   expect(await tokenize({ prompt: "" })).toMatchObject({ tokens: [BOS], count: 1 });
 });
 
+test("many ids are written in pieces, and are all there", async () => {
+  await using server = new TestServer({ maxModelLen: 8192 });
+  const response = await server.post("/tokenize", { model: MODEL, prompt: "x".repeat(100_000) });
+  expect(response.headers.get("content-length")).toBeNull();
+  const { count, tokens } = (await response.json()) as { count: number; tokens: number[] };
+  expect([count, tokens.length]).toEqual([100_001, 100_001]);
+  expect(new Set(tokens)).toEqual(new Set([BOS, 120]));
+});
+
 test("messages to ids, with the generation prompt unless told otherwise", async () => {
   await using server = new TestServer();
   const messages = [{ role: "user", content: [{ type: "text", text: "Hi" }] }];
