@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { failureReason } from "../core/failure-reason.ts";
 import { STATUS } from "./abi.ts";
 import { BackendError } from "./backend.ts";
 import { createMemoryFile, NativeLibrary } from "./ffi.ts";
@@ -72,7 +73,7 @@ function writeToFolder(bytes: Uint8Array, folder: string): string {
       renameSync(partial, path);
     }
   } catch (error) {
-    throw new BackendError(STATUS.io, `The CPU library cannot be written to ${folder}: ${(error as Error).message}`);
+    throw new BackendError(STATUS.io, `The CPU library cannot be written to ${folder}: ${failureReason(error)}`);
   }
   return path;
 }

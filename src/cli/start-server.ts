@@ -5,6 +5,7 @@ import { LIMITS } from "../config/limits.ts";
 import type { Settings } from "../config/options.ts";
 import { systemClock } from "../core/clock.ts";
 import { failureReason } from "../core/failure-reason.ts";
+import type { SamplingParams } from "../core/sampling-params.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import { Authentication } from "../gateway/authentication.ts";
@@ -37,7 +38,7 @@ export interface ReadyModel {
   readonly quantization: string;
   readonly hasChatTemplate: boolean;
   /** What holds for a request that names none. */
-  readonly sampling: OpenedModel["generationDefaults"];
+  readonly sampling: Readonly<Partial<SamplingParams>>;
   readonly replica: LocalReplica;
 }
 
@@ -284,6 +285,7 @@ function bindError(error: unknown, host: string, port: number, ...flags: string[
 function bindReason(error: unknown, host: string): string {
   const { code } = error as NodeJS.ErrnoException;
   if (code === "EACCES") return "permission denied; ports below 1024 are for root";
-  // What Bun makes of a name that does not resolve.
-  return code === "EINVAL" && isIP(host) === 0 ? "no such host" : failureReason(error);
+  if (code === "EADDRINUSE" || isIP(host) !== 0) return failureReason(error);
+  // What Bun makes of a name that does not resolve differs from time to time.
+  return "no such host, or none of this machine's addresses";
 }

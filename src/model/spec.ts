@@ -1,3 +1,4 @@
+import type { SamplingParams } from "../core/sampling-params.ts";
 import type { SamplingDefaults } from "./sampling-defaults.ts";
 
 /**
@@ -159,7 +160,7 @@ export interface OpenedModel {
   /** From generation_config.json or general.sampling.*, where given. */
   readonly generationDefaults: Readonly<SamplingDefaults>;
   /** For a request that names no temperature, where this model is known to need it. The checkpoint's own values come first. */
-  readonly recommendedSampling?: Readonly<SamplingDefaults>;
+  readonly recommendedSampling?: Readonly<Partial<SamplingParams>>;
   /** What the checkpoint says and is not followed, for people. */
   readonly warnings: readonly string[];
   /** Bytes of weights in the files. */

@@ -94,9 +94,9 @@ test.each([MODEL_NAME, "SmolLM2-135M-Instruct"])("serve %s is the bundled model"
   const server = await startBinary([name]);
   const models = (await (await fetch(`${server.url}/v1/models`)).json()) as { data: unknown };
   await server.stop();
-  const default_sampling = { temperature: 0.2, top_p: 0.9, repetition_penalty: 1.1 };
+  const default_sampling = { temperature: 0.2, top_p: 0.9, repetition_penalty: 1.05, frequency_penalty: 0.1 };
   expect(models.data).toEqual([expect.objectContaining({ id: MODEL_NAME, default_sampling })]);
-  expect(server.output()).toContain("temperature 0.2, top_p 0.9, repetition_penalty 1.1, where a request names none");
+  expect(server.output()).toContain("temperature 0.2, top_p 0.9, repetition_penalty 1.05, frequency_penalty 0.1");
 });
 
 test("a reader that has seen enough ends a command quietly", async () => {

@@ -270,7 +270,7 @@ test("the bundled model", () => {
 
 test("sampling: the checkpoint's own, and beside it what is known of its name", () => {
   const named = (name: string) => ({ "general.name": { string: name } });
-  const known = { temperature: 0.2, topP: 0.9, repetitionPenalty: 1.1 };
+  const known = { temperature: 0.2, topP: 0.9, repetitionPenalty: 1.05, frequencyPenalty: 0.1 };
   const ours = open(llamaWith({ ...named("Smollm2 135M 8k Lc100K Mix1 Ep2"), "general.sampling.temp": { f32: 0.5 } }));
   expect([ours.generationDefaults, ours.recommendedSampling]).toEqual([{ temperature: 0.5 }, known]);
   const bundled = openModel("models/SmolLM2-135M-Instruct.Q4_1.gguf");
