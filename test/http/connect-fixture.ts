@@ -12,6 +12,7 @@ import { TurnBudget } from "../../src/http/turn-budget.ts";
 import type { LogFields, LogLevel } from "../../src/metrics/logger.ts";
 import { RefusalLog } from "../../src/metrics/refusal-log.ts";
 import type { Replica, ReplicaStats } from "../../src/replica/replica.ts";
+import type { ChatMessage } from "../../src/text/chat.ts";
 import type { TextService } from "../../src/text/text-service.ts";
 
 /** One token a character code: enough to tell what was tokenised, by whom and how. BOS is 1. */
@@ -30,7 +31,9 @@ const textService: TextService = {
   hasChatTemplate: true,
   encode: async (text, bos) => textService.tokenizer.encode(text, bos),
   encodeChat: async (messages, options) => {
-    const turns = messages.map((m) => `<${m.role}>${m.content}`).join("");
+    const extra = ({ role: _role, content: _content, ...rest }: ChatMessage) =>
+      Object.keys(rest).length === 0 ? "" : JSON.stringify(rest);
+    const turns = messages.map((m) => `<${m.role}>${m.content}${extra(m)}`).join("");
     const text = `${turns}${options.addGenerationPrompt ? "<assistant>" : ""}${options.variables?.suffix ?? ""}`;
     return { text, ids: textService.tokenizer.encode(text, false), templateMs: 0, tokeniseMs: 0 };
   },

@@ -204,6 +204,28 @@ export function rpcCases(
     expect(models[0]).toMatchObject({ name: MODEL, createdS: 1_700_000_000n, vocabSize: 256, hasChatTemplate: true });
   });
 
+  test(`${protocol}: tool calls of the past reach the template`, async () => {
+    const toolCalls = [{ id: "c1", name: "weather", arguments: { city: "Paris", days: [1, 2] } }];
+    const messages = [
+      { role: "assistant", toolCalls, reasoningContent: "Hm." },
+      { role: "tool", content: "18", name: "weather", toolCallId: "c1" },
+    ];
+    await client().complete({
+      model: MODEL,
+      prompt: { case: "chat", value: { messages } },
+      sampling: { maxTokens: 1 },
+    });
+    const call = {
+      id: "c1",
+      type: "function",
+      function: { name: "weather", arguments: { city: "Paris", days: [1, 2] } },
+    };
+    expect(replica.requests.at(-1)!.promptText).toBe(
+      `<assistant>${JSON.stringify({ tool_calls: [call], reasoning_content: "Hm." })}` +
+        `<tool>18${JSON.stringify({ name: "weather", tool_call_id: "c1" })}<assistant>`,
+    );
+  });
+
   test(`${protocol}: bad requests name the field`, async () => {
     const rpc = client();
     const cases: Array<[Parameters<typeof rpc.complete>[0], Code, string]> = [
@@ -221,6 +243,16 @@ export function rpcCases(
       [{ ...hi, n: 0 }, Code.InvalidArgument, "n"],
       [{ ...hi, prompt: { case: "tokenIds", value: { ids: [256] } } }, Code.InvalidArgument, "prompt"],
       [{ ...hi, prompt: { case: "chat", value: {} } }, Code.InvalidArgument, "chat.messages"],
+      [
+        { ...hi, prompt: { case: "chat", value: { messages: [{ role: "user", toolCalls: [{ name: "x" }] }] } } },
+        Code.InvalidArgument,
+        "chat.messages[0].tool_calls",
+      ],
+      [
+        { ...hi, prompt: { case: "chat", value: { messages: [{ role: "assistant", toolCalls: [{}] }] } } },
+        Code.InvalidArgument,
+        "chat.messages[0].tool_calls[0].name",
+      ],
       [
         { ...hi, prompt: { case: "chat", value: { messages: [{ content: "x" }] } } },
         Code.InvalidArgument,

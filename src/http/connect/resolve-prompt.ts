@@ -1,8 +1,13 @@
 import { LIMITS } from "../../config/limits.ts";
 import { ServeError } from "../../core/errors.ts";
 import type { ServedModel } from "../../gateway/gateway.ts";
-import type { ChatPrompt, GenerateRequest, TokenizeRequest } from "../../gen/scalellm/v1/inference_pb.ts";
-import type { ChatMessage } from "../../text/chat.ts";
+import type {
+  ChatMessage as ChatMessageMessage,
+  ChatPrompt,
+  GenerateRequest,
+  TokenizeRequest,
+} from "../../gen/scalellm/v1/inference_pb.ts";
+import type { ChatMessage, ToolCall } from "../../text/chat.ts";
 
 export interface ResolvedPrompt {
   ids: Int32Array;
@@ -63,18 +68,32 @@ async function resolveChat(
       reason: "invalid_value",
     });
   }
-  const messages = chat.messages.map(({ role, content, name }, index): ChatMessage => {
-    if (role === "") {
-      throw new ServeError("invalid_argument", "A message must have a role.", {
-        param: `messages[${index}].role`,
-        reason: "missing",
-      });
-    }
-    return name === undefined ? { role, content } : { role, content, name };
-  });
+  const messages = chat.messages.map(toChatMessage);
   const options = {
     addGenerationPrompt: chat.addGenerationPrompt ?? true,
     ...(chat.templateVariables === undefined ? {} : { variables: chat.templateVariables }),
   };
   return model.text.encodeChat(messages, options, signal, tenant);
+}
+
+function toChatMessage(message: ChatMessageMessage, index: number): ChatMessage {
+  const { role, content, name, toolCallId, reasoningContent } = message;
+  const invalid = (field: string, text: string, reason: string) =>
+    new ServeError("invalid_argument", text, { param: `messages[${index}].${field}`, reason });
+  if (role === "") throw invalid("role", "A message must have a role.", "missing");
+  if (message.toolCalls.length > 0 && role !== "assistant") {
+    throw invalid("tool_calls", "Only an assistant's message can have tool calls.", "invalid_value");
+  }
+  const toolCalls = message.toolCalls.map((call, i): ToolCall => {
+    if (call.name === "") throw invalid(`tool_calls[${i}].name`, "A call must name its tool.", "missing");
+    return { id: call.id, type: "function", function: { name: call.name, arguments: call.arguments ?? {} } };
+  });
+  return {
+    role,
+    content,
+    ...(name === undefined ? {} : { name }),
+    ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls }),
+    ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
+    ...(reasoningContent === undefined ? {} : { reasoning_content: reasoningContent }),
+  };
 }

@@ -17,7 +17,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file scalellm/v1/inference.proto.
  */
 export const file_scalellm_v1_inference: GenFile = /*@__PURE__*/
-  fileDesc("ChtzY2FsZWxsbS92MS9pbmZlcmVuY2UucHJvdG8SC3NjYWxlbGxtLnYxItUCCg9HZW5lcmF0ZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSDgoEdGV4dBgCIAEoCUgAEioKCXRva2VuX2lkcxgDIAEoCzIVLnNjYWxlbGxtLnYxLlRva2VuSWRzSAASJwoEY2hhdBgEIAEoCzIXLnNjYWxlbGxtLnYxLkNoYXRQcm9tcHRIABItCghzYW1wbGluZxgFIAEoCzIbLnNjYWxlbGxtLnYxLlNhbXBsaW5nUGFyYW1zEg4KAW4YBiABKAVIAYgBARIVCghwcmlvcml0eRgHIAEoBUgCiAEBEh8KEmFkZF9zcGVjaWFsX3Rva2VucxgIIAEoCEgDiAEBEiMKBnJlc3VtZRgJIAEoCzITLnNjYWxlbGxtLnYxLlJlc3VtZUIICgZwcm9tcHRCBAoCX25CCwoJX3ByaW9yaXR5QhUKE19hZGRfc3BlY2lhbF90b2tlbnMisAIKD0NvbXBsZXRlUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIOCgR0ZXh0GAIgASgJSAASKgoJdG9rZW5faWRzGAMgASgLMhUuc2NhbGVsbG0udjEuVG9rZW5JZHNIABInCgRjaGF0GAQgASgLMhcuc2NhbGVsbG0udjEuQ2hhdFByb21wdEgAEi0KCHNhbXBsaW5nGAUgASgLMhsuc2NhbGVsbG0udjEuU2FtcGxpbmdQYXJhbXMSDgoBbhgGIAEoBUgBiAEBEhUKCHByaW9yaXR5GAcgASgFSAKIAQESHwoSYWRkX3NwZWNpYWxfdG9rZW5zGAggASgISAOIAQFCCAoGcHJvbXB0QgQKAl9uQgsKCV9wcmlvcml0eUIVChNfYWRkX3NwZWNpYWxfdG9rZW5zIhcKCFRva2VuSWRzEgsKA2lkcxgBIAMoBSKrAQoKQ2hhdFByb21wdBIqCghtZXNzYWdlcxgBIAMoCzIYLnNjYWxlbGxtLnYxLkNoYXRNZXNzYWdlEiIKFWFkZF9nZW5lcmF0aW9uX3Byb21wdBgCIAEoCEgAiAEBEjMKEnRlbXBsYXRlX3ZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCGAoWX2FkZF9nZW5lcmF0aW9uX3Byb21wdCJICgtDaGF0TWVzc2FnZRIMCgRyb2xlGAEgASgJEg8KB2NvbnRlbnQYAiABKAkSEQoEbmFtZRgDIAEoCUgAiAEBQgcKBV9uYW1lIiIKBlJlc3VtZRIYChBvdXRwdXRfdG9rZW5faWRzGAEgAygFIroGCg5TYW1wbGluZ1BhcmFtcxIXCgptYXhfdG9rZW5zGAEgASgFSACIAQESFwoKbWluX3Rva2VucxgCIAEoBUgBiAEBEhgKC3RlbXBlcmF0dXJlGAMgASgBSAKIAQESEgoFdG9wX3AYBCABKAFIA4gBARISCgV0b3BfaxgFIAEoBUgEiAEBEhIKBW1pbl9wGAYgASgBSAWIAQESEQoEc2VlZBgHIAEoA0gGiAEBEh0KEHByZXNlbmNlX3BlbmFsdHkYCCABKAFIB4gBARIeChFmcmVxdWVuY3lfcGVuYWx0eRgJIAEoAUgIiAEBEh8KEnJlcGV0aXRpb25fcGVuYWx0eRgKIAEoAUgJiAEBEj4KCmxvZ2l0X2JpYXMYCyADKAsyKi5zY2FsZWxsbS52MS5TYW1wbGluZ1BhcmFtcy5Mb2dpdEJpYXNFbnRyeRIMCgRzdG9wGAwgAygJEhYKDnN0b3BfdG9rZW5faWRzGA0gAygFEhcKCmlnbm9yZV9lb3MYDiABKAhICogBARInChppbmNsdWRlX3N0b3Bfc3RyX2luX291dHB1dBgPIAEoCEgLiAEBEiAKE3NraXBfc3BlY2lhbF90b2tlbnMYECABKAhIDIgBARIVCghsb2dwcm9icxgRIAEoBUgNiAEBEhwKD3Byb21wdF9sb2dwcm9icxgSIAEoBUgOiAEBGjAKDkxvZ2l0Qmlhc0VudHJ5EgsKA2tleRgBIAEoBRINCgV2YWx1ZRgCIAEoAToCOAFCDQoLX21heF90b2tlbnNCDQoLX21pbl90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCCAoGX21pbl9wQgcKBV9zZWVkQhMKEV9wcmVzZW5jZV9wZW5hbHR5QhQKEl9mcmVxdWVuY3lfcGVuYWx0eUIVChNfcmVwZXRpdGlvbl9wZW5hbHR5Qg0KC19pZ25vcmVfZW9zQh0KG19pbmNsdWRlX3N0b3Bfc3RyX2luX291dHB1dEIWChRfc2tpcF9zcGVjaWFsX3Rva2Vuc0ILCglfbG9ncHJvYnNCEgoQX3Byb21wdF9sb2dwcm9icyKdAQoQR2VuZXJhdGVSZXNwb25zZRIpCgZwcm9tcHQYASABKAsyFy5zY2FsZWxsbS52MS5Qcm9tcHRJbmZvSAASLAoKdGV4dF9kZWx0YRgCIAEoCzIWLnNjYWxlbGxtLnYxLlRleHREZWx0YUgAEicKA2VuZBgDIAEoCzIYLnNjYWxlbGxtLnYxLkdlbmVyYXRlRW5kSABCBwoFZXZlbnQinwEKClByb21wdEluZm8SEgoKcmVxdWVzdF9pZBgBIAEoCRIVCg1wcm9tcHRfdG9rZW5zGAIgASgFEhUKDWNhY2hlZF90b2tlbnMYAyABKAUSMwoPcHJvbXB0X2xvZ3Byb2JzGAQgAygLMhouc2NhbGVsbG0udjEuUHJvbXB0TG9ncHJvYhIaChJzeXN0ZW1fZmluZ2VycHJpbnQYBSABKAkiOwoNUHJvbXB0TG9ncHJvYhIqCgdsb2dwcm9iGAEgASgLMhkuc2NhbGVsbG0udjEuVG9rZW5Mb2dwcm9iImgKCVRleHREZWx0YRINCgVpbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEhEKCXRva2VuX2lkcxgDIAMoBRIrCghsb2dwcm9icxgEIAMoCzIZLnNjYWxlbGxtLnYxLlRva2VuTG9ncHJvYiJ0CgxUb2tlbkxvZ3Byb2ISEAoIdG9rZW5faWQYASABKAUSDQoFdG9rZW4YAiABKAwSDwoHbG9ncHJvYhgDIAEoARIMCgRyYW5rGAQgASgFEiQKA3RvcBgFIAMoCzIXLnNjYWxlbGxtLnYxLlRvcExvZ3Byb2IiPgoKVG9wTG9ncHJvYhIQCgh0b2tlbl9pZBgBIAEoBRINCgV0b2tlbhgCIAEoDBIPCgdsb2dwcm9iGAMgASgBItoBCgtHZW5lcmF0ZUVuZBINCgVpbmRleBgBIAEoBRIwCg1maW5pc2hfcmVhc29uGAIgASgOMhkuc2NhbGVsbG0udjEuRmluaXNoUmVhc29uEhMKCXN0b3BfdGV4dBgDIAEoCUgAEhcKDXN0b3BfdG9rZW5faWQYBCABKAVIABIhCgV1c2FnZRgFIAEoCzISLnNjYWxlbGxtLnYxLlVzYWdlEioKB3RpbWluZ3MYBiABKAsyGS5zY2FsZWxsbS52MS5TdGFnZVRpbWluZ3NCDQoLc3RvcF9yZWFzb24iUAoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoBRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoBRIVCg1jYWNoZWRfdG9rZW5zGAMgASgFIlwKDFN0YWdlVGltaW5ncxIQCghxdWV1ZV9tcxgBIAEoARISCgpwcmVmaWxsX21zGAIgASgBEhEKCWRlY29kZV9tcxgDIAEoARITCgtwcmVlbXB0aW9ucxgEIAEoBSKEAQoQQ29tcGxldGVSZXNwb25zZRInCgZwcm9tcHQYASABKAsyFy5zY2FsZWxsbS52MS5Qcm9tcHRJbmZvEiQKB2Nob2ljZXMYAiADKAsyEy5zY2FsZWxsbS52MS5DaG9pY2USIQoFdXNhZ2UYAyABKAsyEi5zY2FsZWxsbS52MS5Vc2FnZSKMAQoGQ2hvaWNlEg0KBWluZGV4GAEgASgFEgwKBHRleHQYAiABKAkSEQoJdG9rZW5faWRzGAMgAygFEisKCGxvZ3Byb2JzGAQgAygLMhkuc2NhbGVsbG0udjEuVG9rZW5Mb2dwcm9iEiUKA2VuZBgFIAEoCzIYLnNjYWxlbGxtLnYxLkdlbmVyYXRlRW5kIpoBCg9Ub2tlbml6ZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSDgoEdGV4dBgCIAEoCUgAEicKBGNoYXQYAyABKAsyFy5zY2FsZWxsbS52MS5DaGF0UHJvbXB0SAASHwoSYWRkX3NwZWNpYWxfdG9rZW5zGAQgASgISAGIAQFCBwoFaW5wdXRCFQoTX2FkZF9zcGVjaWFsX3Rva2VucyJLChBUb2tlbml6ZVJlc3BvbnNlEhEKCXRva2VuX2lkcxgBIAMoBRINCgVjb3VudBgCIAEoBRIVCg1tYXhfbW9kZWxfbGVuGAMgASgFIm8KEURldG9rZW5pemVSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhEKCXRva2VuX2lkcxgCIAMoBRIgChNza2lwX3NwZWNpYWxfdG9rZW5zGAMgASgISACIAQFCFgoUX3NraXBfc3BlY2lhbF90b2tlbnMiIgoSRGV0b2tlbml6ZVJlc3BvbnNlEgwKBHRleHQYASABKAkiEwoRTGlzdE1vZGVsc1JlcXVlc3QiOAoSTGlzdE1vZGVsc1Jlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLnNjYWxlbGxtLnYxLk1vZGVsIm4KBU1vZGVsEgwKBG5hbWUYASABKAkSEQoJY3JlYXRlZF9zGAIgASgDEhUKDW1heF9tb2RlbF9sZW4YAyABKAUSEgoKdm9jYWJfc2l6ZRgEIAEoBRIZChFoYXNfY2hhdF90ZW1wbGF0ZRgFIAEoCCJaCgtFcnJvckRldGFpbBINCgVwYXJhbRgBIAEoCRIOCgZyZWFzb24YAiABKAkSGgoNcmV0cnlfYWZ0ZXJfcxgDIAEoAUgAiAEBQhAKDl9yZXRyeV9hZnRlcl9zKpYBCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAISHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAMSFwoTRklOSVNIX1JFQVNPTl9BQk9SVBAEMpwDChBJbmZlcmVuY2VTZXJ2aWNlEkkKCEdlbmVyYXRlEhwuc2NhbGVsbG0udjEuR2VuZXJhdGVSZXF1ZXN0Gh0uc2NhbGVsbG0udjEuR2VuZXJhdGVSZXNwb25zZTABEkcKCENvbXBsZXRlEhwuc2NhbGVsbG0udjEuQ29tcGxldGVSZXF1ZXN0Gh0uc2NhbGVsbG0udjEuQ29tcGxldGVSZXNwb25zZRJMCghUb2tlbml6ZRIcLnNjYWxlbGxtLnYxLlRva2VuaXplUmVxdWVzdBodLnNjYWxlbGxtLnYxLlRva2VuaXplUmVzcG9uc2UiA5ACARJSCgpEZXRva2VuaXplEh4uc2NhbGVsbG0udjEuRGV0b2tlbml6ZVJlcXVlc3QaHy5zY2FsZWxsbS52MS5EZXRva2VuaXplUmVzcG9uc2UiA5ACARJSCgpMaXN0TW9kZWxzEh4uc2NhbGVsbG0udjEuTGlzdE1vZGVsc1JlcXVlc3QaHy5zY2FsZWxsbS52MS5MaXN0TW9kZWxzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_struct]);
+  fileDesc("ChtzY2FsZWxsbS92MS9pbmZlcmVuY2UucHJvdG8SC3NjYWxlbGxtLnYxItUCCg9HZW5lcmF0ZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSDgoEdGV4dBgCIAEoCUgAEioKCXRva2VuX2lkcxgDIAEoCzIVLnNjYWxlbGxtLnYxLlRva2VuSWRzSAASJwoEY2hhdBgEIAEoCzIXLnNjYWxlbGxtLnYxLkNoYXRQcm9tcHRIABItCghzYW1wbGluZxgFIAEoCzIbLnNjYWxlbGxtLnYxLlNhbXBsaW5nUGFyYW1zEg4KAW4YBiABKAVIAYgBARIVCghwcmlvcml0eRgHIAEoBUgCiAEBEh8KEmFkZF9zcGVjaWFsX3Rva2VucxgIIAEoCEgDiAEBEiMKBnJlc3VtZRgJIAEoCzITLnNjYWxlbGxtLnYxLlJlc3VtZUIICgZwcm9tcHRCBAoCX25CCwoJX3ByaW9yaXR5QhUKE19hZGRfc3BlY2lhbF90b2tlbnMisAIKD0NvbXBsZXRlUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIOCgR0ZXh0GAIgASgJSAASKgoJdG9rZW5faWRzGAMgASgLMhUuc2NhbGVsbG0udjEuVG9rZW5JZHNIABInCgRjaGF0GAQgASgLMhcuc2NhbGVsbG0udjEuQ2hhdFByb21wdEgAEi0KCHNhbXBsaW5nGAUgASgLMhsuc2NhbGVsbG0udjEuU2FtcGxpbmdQYXJhbXMSDgoBbhgGIAEoBUgBiAEBEhUKCHByaW9yaXR5GAcgASgFSAKIAQESHwoSYWRkX3NwZWNpYWxfdG9rZW5zGAggASgISAOIAQFCCAoGcHJvbXB0QgQKAl9uQgsKCV9wcmlvcml0eUIVChNfYWRkX3NwZWNpYWxfdG9rZW5zIhcKCFRva2VuSWRzEgsKA2lkcxgBIAMoBSKrAQoKQ2hhdFByb21wdBIqCghtZXNzYWdlcxgBIAMoCzIYLnNjYWxlbGxtLnYxLkNoYXRNZXNzYWdlEiIKFWFkZF9nZW5lcmF0aW9uX3Byb21wdBgCIAEoCEgAiAEBEjMKEnRlbXBsYXRlX3ZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCGAoWX2FkZF9nZW5lcmF0aW9uX3Byb21wdCLVAQoLQ2hhdE1lc3NhZ2USDAoEcm9sZRgBIAEoCRIPCgdjb250ZW50GAIgASgJEhEKBG5hbWUYAyABKAlIAIgBARIpCgp0b29sX2NhbGxzGAQgAygLMhUuc2NhbGVsbG0udjEuVG9vbENhbGwSGQoMdG9vbF9jYWxsX2lkGAUgASgJSAGIAQESHgoRcmVhc29uaW5nX2NvbnRlbnQYBiABKAlIAogBAUIHCgVfbmFtZUIPCg1fdG9vbF9jYWxsX2lkQhQKEl9yZWFzb25pbmdfY29udGVudCJQCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEioKCWFyZ3VtZW50cxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiIgoGUmVzdW1lEhgKEG91dHB1dF90b2tlbl9pZHMYASADKAUiugYKDlNhbXBsaW5nUGFyYW1zEhcKCm1heF90b2tlbnMYASABKAVIAIgBARIXCgptaW5fdG9rZW5zGAIgASgFSAGIAQESGAoLdGVtcGVyYXR1cmUYAyABKAFIAogBARISCgV0b3BfcBgEIAEoAUgDiAEBEhIKBXRvcF9rGAUgASgFSASIAQESEgoFbWluX3AYBiABKAFIBYgBARIRCgRzZWVkGAcgASgDSAaIAQESHQoQcHJlc2VuY2VfcGVuYWx0eRgIIAEoAUgHiAEBEh4KEWZyZXF1ZW5jeV9wZW5hbHR5GAkgASgBSAiIAQESHwoScmVwZXRpdGlvbl9wZW5hbHR5GAogASgBSAmIAQESPgoKbG9naXRfYmlhcxgLIAMoCzIqLnNjYWxlbGxtLnYxLlNhbXBsaW5nUGFyYW1zLkxvZ2l0Qmlhc0VudHJ5EgwKBHN0b3AYDCADKAkSFgoOc3RvcF90b2tlbl9pZHMYDSADKAUSFwoKaWdub3JlX2VvcxgOIAEoCEgKiAEBEicKGmluY2x1ZGVfc3RvcF9zdHJfaW5fb3V0cHV0GA8gASgISAuIAQESIAoTc2tpcF9zcGVjaWFsX3Rva2VucxgQIAEoCEgMiAEBEhUKCGxvZ3Byb2JzGBEgASgFSA2IAQESHAoPcHJvbXB0X2xvZ3Byb2JzGBIgASgFSA6IAQEaMAoOTG9naXRCaWFzRW50cnkSCwoDa2V5GAEgASgFEg0KBXZhbHVlGAIgASgBOgI4AUINCgtfbWF4X3Rva2Vuc0INCgtfbWluX3Rva2Vuc0IOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQggKBl90b3Bfa0IICgZfbWluX3BCBwoFX3NlZWRCEwoRX3ByZXNlbmNlX3BlbmFsdHlCFAoSX2ZyZXF1ZW5jeV9wZW5hbHR5QhUKE19yZXBldGl0aW9uX3BlbmFsdHlCDQoLX2lnbm9yZV9lb3NCHQobX2luY2x1ZGVfc3RvcF9zdHJfaW5fb3V0cHV0QhYKFF9za2lwX3NwZWNpYWxfdG9rZW5zQgsKCV9sb2dwcm9ic0ISChBfcHJvbXB0X2xvZ3Byb2JzIp0BChBHZW5lcmF0ZVJlc3BvbnNlEikKBnByb21wdBgBIAEoCzIXLnNjYWxlbGxtLnYxLlByb21wdEluZm9IABIsCgp0ZXh0X2RlbHRhGAIgASgLMhYuc2NhbGVsbG0udjEuVGV4dERlbHRhSAASJwoDZW5kGAMgASgLMhguc2NhbGVsbG0udjEuR2VuZXJhdGVFbmRIAEIHCgVldmVudCKfAQoKUHJvbXB0SW5mbxISCgpyZXF1ZXN0X2lkGAEgASgJEhUKDXByb21wdF90b2tlbnMYAiABKAUSFQoNY2FjaGVkX3Rva2VucxgDIAEoBRIzCg9wcm9tcHRfbG9ncHJvYnMYBCADKAsyGi5zY2FsZWxsbS52MS5Qcm9tcHRMb2dwcm9iEhoKEnN5c3RlbV9maW5nZXJwcmludBgFIAEoCSI7Cg1Qcm9tcHRMb2dwcm9iEioKB2xvZ3Byb2IYASABKAsyGS5zY2FsZWxsbS52MS5Ub2tlbkxvZ3Byb2IiaAoJVGV4dERlbHRhEg0KBWluZGV4GAEgASgFEgwKBHRleHQYAiABKAkSEQoJdG9rZW5faWRzGAMgAygFEisKCGxvZ3Byb2JzGAQgAygLMhkuc2NhbGVsbG0udjEuVG9rZW5Mb2dwcm9iInQKDFRva2VuTG9ncHJvYhIQCgh0b2tlbl9pZBgBIAEoBRINCgV0b2tlbhgCIAEoDBIPCgdsb2dwcm9iGAMgASgBEgwKBHJhbmsYBCABKAUSJAoDdG9wGAUgAygLMhcuc2NhbGVsbG0udjEuVG9wTG9ncHJvYiI+CgpUb3BMb2dwcm9iEhAKCHRva2VuX2lkGAEgASgFEg0KBXRva2VuGAIgASgMEg8KB2xvZ3Byb2IYAyABKAEi2gEKC0dlbmVyYXRlRW5kEg0KBWluZGV4GAEgASgFEjAKDWZpbmlzaF9yZWFzb24YAiABKA4yGS5zY2FsZWxsbS52MS5GaW5pc2hSZWFzb24SEwoJc3RvcF90ZXh0GAMgASgJSAASFwoNc3RvcF90b2tlbl9pZBgEIAEoBUgAEiEKBXVzYWdlGAUgASgLMhIuc2NhbGVsbG0udjEuVXNhZ2USKgoHdGltaW5ncxgGIAEoCzIZLnNjYWxlbGxtLnYxLlN0YWdlVGltaW5nc0INCgtzdG9wX3JlYXNvbiJQCgVVc2FnZRIVCg1wcm9tcHRfdG9rZW5zGAEgASgFEhkKEWNvbXBsZXRpb25fdG9rZW5zGAIgASgFEhUKDWNhY2hlZF90b2tlbnMYAyABKAUiXAoMU3RhZ2VUaW1pbmdzEhAKCHF1ZXVlX21zGAEgASgBEhIKCnByZWZpbGxfbXMYAiABKAESEQoJZGVjb2RlX21zGAMgASgBEhMKC3ByZWVtcHRpb25zGAQgASgFIoQBChBDb21wbGV0ZVJlc3BvbnNlEicKBnByb21wdBgBIAEoCzIXLnNjYWxlbGxtLnYxLlByb21wdEluZm8SJAoHY2hvaWNlcxgCIAMoCzITLnNjYWxlbGxtLnYxLkNob2ljZRIhCgV1c2FnZRgDIAEoCzISLnNjYWxlbGxtLnYxLlVzYWdlIowBCgZDaG9pY2USDQoFaW5kZXgYASABKAUSDAoEdGV4dBgCIAEoCRIRCgl0b2tlbl9pZHMYAyADKAUSKwoIbG9ncHJvYnMYBCADKAsyGS5zY2FsZWxsbS52MS5Ub2tlbkxvZ3Byb2ISJQoDZW5kGAUgASgLMhguc2NhbGVsbG0udjEuR2VuZXJhdGVFbmQimgEKD1Rva2VuaXplUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIOCgR0ZXh0GAIgASgJSAASJwoEY2hhdBgDIAEoCzIXLnNjYWxlbGxtLnYxLkNoYXRQcm9tcHRIABIfChJhZGRfc3BlY2lhbF90b2tlbnMYBCABKAhIAYgBAUIHCgVpbnB1dEIVChNfYWRkX3NwZWNpYWxfdG9rZW5zIksKEFRva2VuaXplUmVzcG9uc2USEQoJdG9rZW5faWRzGAEgAygFEg0KBWNvdW50GAIgASgFEhUKDW1heF9tb2RlbF9sZW4YAyABKAUibwoRRGV0b2tlbml6ZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSEQoJdG9rZW5faWRzGAIgAygFEiAKE3NraXBfc3BlY2lhbF90b2tlbnMYAyABKAhIAIgBAUIWChRfc2tpcF9zcGVjaWFsX3Rva2VucyIiChJEZXRva2VuaXplUmVzcG9uc2USDAoEdGV4dBgBIAEoCSITChFMaXN0TW9kZWxzUmVxdWVzdCI4ChJMaXN0TW9kZWxzUmVzcG9uc2USIgoGbW9kZWxzGAEgAygLMhIuc2NhbGVsbG0udjEuTW9kZWwibgoFTW9kZWwSDAoEbmFtZRgBIAEoCRIRCgljcmVhdGVkX3MYAiABKAMSFQoNbWF4X21vZGVsX2xlbhgDIAEoBRISCgp2b2NhYl9zaXplGAQgASgFEhkKEWhhc19jaGF0X3RlbXBsYXRlGAUgASgIIloKC0Vycm9yRGV0YWlsEg0KBXBhcmFtGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIaCg1yZXRyeV9hZnRlcl9zGAMgASgBSACIAQFCEAoOX3JldHJ5X2FmdGVyX3MqlgEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAhIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAxIXChNGSU5JU0hfUkVBU09OX0FCT1JUEAQynAMKEEluZmVyZW5jZVNlcnZpY2USSQoIR2VuZXJhdGUSHC5zY2FsZWxsbS52MS5HZW5lcmF0ZVJlcXVlc3QaHS5zY2FsZWxsbS52MS5HZW5lcmF0ZVJlc3BvbnNlMAESRwoIQ29tcGxldGUSHC5zY2FsZWxsbS52MS5Db21wbGV0ZVJlcXVlc3QaHS5zY2FsZWxsbS52MS5Db21wbGV0ZVJlc3BvbnNlEkwKCFRva2VuaXplEhwuc2NhbGVsbG0udjEuVG9rZW5pemVSZXF1ZXN0Gh0uc2NhbGVsbG0udjEuVG9rZW5pemVSZXNwb25zZSIDkAIBElIKCkRldG9rZW5pemUSHi5zY2FsZWxsbS52MS5EZXRva2VuaXplUmVxdWVzdBofLnNjYWxlbGxtLnYxLkRldG9rZW5pemVSZXNwb25zZSIDkAIBElIKCkxpc3RNb2RlbHMSHi5zY2FsZWxsbS52MS5MaXN0TW9kZWxzUmVxdWVzdBofLnNjYWxlbGxtLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_struct]);
 
 /**
  * A prompt and how to continue it.
@@ -269,6 +269,27 @@ export type ChatMessage = Message<"scalellm.v1.ChatMessage"> & {
    * @generated from field: optional string name = 3;
    */
   name?: string | undefined;
+
+  /**
+   * Calls that an assistant made.
+   *
+   * @generated from field: repeated scalellm.v1.ToolCall tool_calls = 4;
+   */
+  toolCalls: ToolCall[];
+
+  /**
+   * In a tool's message: the id of the call that it answers.
+   *
+   * @generated from field: optional string tool_call_id = 5;
+   */
+  toolCallId?: string | undefined;
+
+  /**
+   * What an assistant thought before it spoke, for templates that use it.
+   *
+   * @generated from field: optional string reasoning_content = 6;
+   */
+  reasoningContent?: string | undefined;
 };
 
 /**
@@ -277,6 +298,41 @@ export type ChatMessage = Message<"scalellm.v1.ChatMessage"> & {
  */
 export const ChatMessageSchema: GenMessage<ChatMessage> = /*@__PURE__*/
   messageDesc(file_scalellm_v1_inference, 4);
+
+/**
+ * A call of a tool, in the past of a conversation.
+ *
+ * @generated from message scalellm.v1.ToolCall
+ */
+export type ToolCall = Message<"scalellm.v1.ToolCall"> & {
+  /**
+   * As the tool's message names it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Name of the tool.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * What it was called with.
+   *
+   * @generated from field: google.protobuf.Struct arguments = 3;
+   */
+  arguments?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message scalellm.v1.ToolCall.
+ * Use `create(ToolCallSchema)` to create a new message.
+ */
+export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
+  messageDesc(file_scalellm_v1_inference, 5);
 
 /**
  * The tokens of an output that another server has already made. The response continues after them: the sampler's position,
@@ -298,7 +354,7 @@ export type Resume = Message<"scalellm.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 5);
+  messageDesc(file_scalellm_v1_inference, 6);
 
 /**
  * How tokens are chosen and when a choice ends.
@@ -439,7 +495,7 @@ export type SamplingParams = Message<"scalellm.v1.SamplingParams"> & {
  * Use `create(SamplingParamsSchema)` to create a new message.
  */
 export const SamplingParamsSchema: GenMessage<SamplingParams> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 6);
+  messageDesc(file_scalellm_v1_inference, 7);
 
 /**
  * One event of a stream.
@@ -484,7 +540,7 @@ export type GenerateResponse = Message<"scalellm.v1.GenerateResponse"> & {
  * Use `create(GenerateResponseSchema)` to create a new message.
  */
 export const GenerateResponseSchema: GenMessage<GenerateResponse> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 7);
+  messageDesc(file_scalellm_v1_inference, 8);
 
 /**
  * What is known of the prompt before its output.
@@ -533,7 +589,7 @@ export type PromptInfo = Message<"scalellm.v1.PromptInfo"> & {
  * Use `create(PromptInfoSchema)` to create a new message.
  */
 export const PromptInfoSchema: GenMessage<PromptInfo> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 8);
+  messageDesc(file_scalellm_v1_inference, 9);
 
 /**
  * Log probability of one prompt token.
@@ -554,7 +610,7 @@ export type PromptLogprob = Message<"scalellm.v1.PromptLogprob"> & {
  * Use `create(PromptLogprobSchema)` to create a new message.
  */
 export const PromptLogprobSchema: GenMessage<PromptLogprob> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 9);
+  messageDesc(file_scalellm_v1_inference, 10);
 
 /**
  * More output of one choice.
@@ -596,7 +652,7 @@ export type TextDelta = Message<"scalellm.v1.TextDelta"> & {
  * Use `create(TextDeltaSchema)` to create a new message.
  */
 export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 10);
+  messageDesc(file_scalellm_v1_inference, 11);
 
 /**
  * A token's log probability and the alternatives at its position.
@@ -645,7 +701,7 @@ export type TokenLogprob = Message<"scalellm.v1.TokenLogprob"> & {
  * Use `create(TokenLogprobSchema)` to create a new message.
  */
 export const TokenLogprobSchema: GenMessage<TokenLogprob> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 11);
+  messageDesc(file_scalellm_v1_inference, 12);
 
 /**
  * One likely token.
@@ -680,7 +736,7 @@ export type TopLogprob = Message<"scalellm.v1.TopLogprob"> & {
  * Use `create(TopLogprobSchema)` to create a new message.
  */
 export const TopLogprobSchema: GenMessage<TopLogprob> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 12);
+  messageDesc(file_scalellm_v1_inference, 13);
 
 /**
  * The end of one choice.
@@ -745,7 +801,7 @@ export type GenerateEnd = Message<"scalellm.v1.GenerateEnd"> & {
  * Use `create(GenerateEndSchema)` to create a new message.
  */
 export const GenerateEndSchema: GenMessage<GenerateEnd> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 13);
+  messageDesc(file_scalellm_v1_inference, 14);
 
 /**
  * Tokens counted.
@@ -780,7 +836,7 @@ export type Usage = Message<"scalellm.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 14);
+  messageDesc(file_scalellm_v1_inference, 15);
 
 /**
  * Where a choice's time went.
@@ -822,7 +878,7 @@ export type StageTimings = Message<"scalellm.v1.StageTimings"> & {
  * Use `create(StageTimingsSchema)` to create a new message.
  */
 export const StageTimingsSchema: GenMessage<StageTimings> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 15);
+  messageDesc(file_scalellm_v1_inference, 16);
 
 /**
  * A whole answer.
@@ -857,7 +913,7 @@ export type CompleteResponse = Message<"scalellm.v1.CompleteResponse"> & {
  * Use `create(CompleteResponseSchema)` to create a new message.
  */
 export const CompleteResponseSchema: GenMessage<CompleteResponse> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 16);
+  messageDesc(file_scalellm_v1_inference, 17);
 
 /**
  * One whole output.
@@ -906,7 +962,7 @@ export type Choice = Message<"scalellm.v1.Choice"> & {
  * Use `create(ChoiceSchema)` to create a new message.
  */
 export const ChoiceSchema: GenMessage<Choice> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 17);
+  messageDesc(file_scalellm_v1_inference, 18);
 
 /**
  * What to tokenise.
@@ -957,7 +1013,7 @@ export type TokenizeRequest = Message<"scalellm.v1.TokenizeRequest"> & {
  * Use `create(TokenizeRequestSchema)` to create a new message.
  */
 export const TokenizeRequestSchema: GenMessage<TokenizeRequest> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 18);
+  messageDesc(file_scalellm_v1_inference, 19);
 
 /**
  * A text as tokens.
@@ -992,7 +1048,7 @@ export type TokenizeResponse = Message<"scalellm.v1.TokenizeResponse"> & {
  * Use `create(TokenizeResponseSchema)` to create a new message.
  */
 export const TokenizeResponseSchema: GenMessage<TokenizeResponse> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 19);
+  messageDesc(file_scalellm_v1_inference, 20);
 
 /**
  * What to turn into text.
@@ -1027,7 +1083,7 @@ export type DetokenizeRequest = Message<"scalellm.v1.DetokenizeRequest"> & {
  * Use `create(DetokenizeRequestSchema)` to create a new message.
  */
 export const DetokenizeRequestSchema: GenMessage<DetokenizeRequest> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 20);
+  messageDesc(file_scalellm_v1_inference, 21);
 
 /**
  * Tokens as a text.
@@ -1048,7 +1104,7 @@ export type DetokenizeResponse = Message<"scalellm.v1.DetokenizeResponse"> & {
  * Use `create(DetokenizeResponseSchema)` to create a new message.
  */
 export const DetokenizeResponseSchema: GenMessage<DetokenizeResponse> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 21);
+  messageDesc(file_scalellm_v1_inference, 22);
 
 /**
  * Asks for all models.
@@ -1063,7 +1119,7 @@ export type ListModelsRequest = Message<"scalellm.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 22);
+  messageDesc(file_scalellm_v1_inference, 23);
 
 /**
  * The models served.
@@ -1084,7 +1140,7 @@ export type ListModelsResponse = Message<"scalellm.v1.ListModelsResponse"> & {
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 23);
+  messageDesc(file_scalellm_v1_inference, 24);
 
 /**
  * A served model.
@@ -1133,7 +1189,7 @@ export type Model = Message<"scalellm.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 24);
+  messageDesc(file_scalellm_v1_inference, 25);
 
 /**
  * Detail of every error the service answers with.
@@ -1168,7 +1224,7 @@ export type ErrorDetail = Message<"scalellm.v1.ErrorDetail"> & {
  * Use `create(ErrorDetailSchema)` to create a new message.
  */
 export const ErrorDetailSchema: GenMessage<ErrorDetail> = /*@__PURE__*/
-  messageDesc(file_scalellm_v1_inference, 25);
+  messageDesc(file_scalellm_v1_inference, 26);
 
 /**
  * Why a choice ended.
