@@ -393,6 +393,18 @@ export function rpcCases(
     expect(logged.map(({ code }) => code)).toEqual(["ok", "ok"]);
   });
 
+  test(`${protocol}: many ids of Tokenize, which are encoded in slices, are all there and in order`, async () => {
+    if (protocol === "GET") return;
+    const text = Array.from({ length: 20_000 }, (_, i) => String.fromCharCode(33 + (i % 90))).join("");
+    const answer = await client().tokenize({
+      model: MODEL,
+      input: { case: "text", value: text },
+      addSpecialTokens: false,
+    });
+    expect(answer).toMatchObject({ count: 20_000, maxModelLen: MAX_MODEL_LEN });
+    expect(String.fromCharCode(...answer.tokenIds)).toBe(text);
+  });
+
   test(`${protocol}: gzip works both ways`, async () => {
     const options = { sendCompression: compressionGzip, acceptCompression: [compressionGzip] };
     const value = "b".repeat(50_000);

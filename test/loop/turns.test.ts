@@ -5,6 +5,7 @@ import {
   CompleteRequestSchema,
   DetokenizeRequestSchema,
   GenerateRequestSchema,
+  TokenizeRequestSchema,
 } from "../../src/gen/scalellm/v1/inference_pb.ts";
 import { MeasuredServer } from "./measured-server.ts";
 import { floodOfResets } from "./reset-flood.ts";
@@ -49,6 +50,12 @@ function cases(size: number): Case[] {
     .tag(2, WireType.LengthDelimited)
     .bytes(new Uint8Array(500 * size).fill(1))
     .finish();
+  // Every character is a token.
+  const marks = "a!".repeat(12 * size);
+  const tokenize = toBinary(
+    TokenizeRequestSchema,
+    create(TokenizeRequestSchema, { model, input: { case: "text", value: marks } }),
+  );
   const resumed = generate({
     prompt: { case: "text", value: "a" },
     sampling: { seed: 1n, stop: STOPS, maxTokens: size - 4 },
@@ -150,6 +157,13 @@ function cases(size: number): Case[] {
       () => server.grpc("Generate", generate({ prompt: tokenIds, sampling: scored })),
       [1, 4],
       "0",
+    ),
+    rpc("gRPC tokenize", () => server.grpc("Tokenize", tokenize), [1, 4], "0"),
+    rpc(
+      "Connect JSON tokenize",
+      () => server.connect("Tokenize", JSON.stringify({ model, text: marks })),
+      [1, 4],
+      "200",
     ),
     rpc("gRPC output to resume", () => server.grpc("Generate", resumed), [1, 32], "0"),
     rpc(

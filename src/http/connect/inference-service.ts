@@ -7,23 +7,13 @@ import {
   type InferenceService,
   ListModelsResponseSchema,
   ModelSchema,
-  type TokenizeRequest,
-  TokenizeResponseSchema,
 } from "../../gen/scalellm/v1/inference_pb.ts";
 import type { AnswerPace } from "../answer-pace.ts";
-import { TENANT } from "./call-context.ts";
 import { complete } from "./complete.ts";
 import { generateStream } from "./generate-stream.ts";
 import { observeCall } from "./observe-call.ts";
-import { resolvePrompt } from "./resolve-prompt.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
-
-async function tokenize(message: TokenizeRequest, context: HandlerContext, deps: RpcDeps) {
-  const model = deps.gateway.model(message.model);
-  const caller = { tenant: context.values.get(TENANT), signal: context.signal };
-  const { ids } = await resolvePrompt(message.input, message.addSpecialTokens ?? true, model, caller, "input");
-  return create(TokenizeResponseSchema, { tokenIds: [...ids], count: ids.length, maxModelLen: model.maxModelLen });
-}
+import { tokenize } from "./tokenize.ts";
 
 function detokenize(message: DetokenizeRequest, deps: RpcDeps) {
   const model = deps.gateway.model(message.model);
