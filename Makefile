@@ -178,7 +178,8 @@ bench-cpu: $(DEPS) native bench-peers ## Our CPU engine beside llama.cpp and Ope
 LARGE := build/gguf/llama-1b-q4_k.gguf build/gguf/mistral-7b-q4_k.gguf
 .PHONY: bench-large
 bench-large: $(LARGE) native bench-peers ## The same on a 1B and a 7B shape in Q4_K_M of random weights (5 GB of disk, 16 of memory)
-	@for file in $(LARGE); do echo "$$file"; $(BUN) bench/cpu-vs-peers.ts --model $$file --rounds 3 $(ARGS) || exit 1; done
+	$(BUN) bench/cpu-vs-peers.ts --model build/gguf/llama-1b-q4_k.gguf --rounds 3 $(ARGS)
+	$(BUN) bench/cpu-vs-peers.ts --model build/gguf/mistral-7b-q4_k.gguf --rounds 3 --streams 1,4,16 --decode-tokens 16 --peers llama.cpp $(ARGS)
 
 .PHONY: bench-stolen-core
 bench-stolen-core: $(DEPS) native ## What our CPU engine keeps of its speed when another process takes a core
