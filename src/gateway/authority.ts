@@ -26,8 +26,9 @@ function isLocalName(host: string): boolean {
   return host === "localhost" || host.endsWith(".localhost");
 }
 
-/** A host of the machine itself, by name or address. */
-export function isLoopback(host: string): boolean {
+/** A host of the machine itself, by name or address, as in a URL or as in a setting. */
+export function isLoopback(named: string): boolean {
+  const host = named.toLowerCase().replace(/^\[(.*)\]$/, "$1");
   return isLocalName(host) || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 

@@ -48,7 +48,7 @@ export class BrowserGuard {
     const origin = headers.get("origin");
     if (origin === null) {
       // Browsers send an Origin with every cross-site POST; an old one, or a header stripped on the way, still says this.
-      if (headers.get("sec-fetch-site") !== "cross-site" || method === "GET" || method === "HEAD") return;
+      if (method === "GET" || method === "HEAD" || headers.get("sec-fetch-site") !== "cross-site") return;
     } else if (this.allowsOrigin(origin) || this.isOwn(origin, authority)) return;
     throw new ServeError(
       "permission_denied",

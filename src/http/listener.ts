@@ -24,6 +24,8 @@ export interface ListenerOptions {
 
 /** Descriptors kept for the time when the table is full: refusing needs a few. */
 const SPARE_DESCRIPTORS = 8;
+/** Where so many of the connections have a request that runs, closing others makes little room. */
+const BUSY_SHARE = 3 / 4;
 /** A pause lasts at least so many looks, or a flood would have one begin and end with each of them. */
 const LEAST_LOOKS_PAUSED = 5;
 
@@ -45,7 +47,9 @@ export class Listener {
   private turnedAway = false;
   private refusing: RefusingListener | undefined;
   private spares: number[] = [];
-  private readonly timer: ReturnType<typeof setInterval>;
+  /** The table was full at the last look, and nobody was turned away before it. */
+  private stuck = false;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Throws when the address is taken. */
   constructor(private readonly options: ListenerOptions) {
@@ -53,8 +57,7 @@ export class Listener {
     this.port = this.server.port!;
     this.url = this.server.url.href.replace(/\/$/, "");
     this.reserve();
-    this.timer = setInterval(() => this.look(), options.limits.descriptorPollMs);
-    this.timer.unref();
+    this.lookLater();
   }
 
   /** Requests whose last byte has not been sent. */
@@ -64,17 +67,20 @@ export class Listener {
     return count;
   }
 
-  /** False where a request that just came has no room, since as many run already: it must be answered with 503. */
+  /**
+   * False where a request that just came has no room, since requests fill it: it must be answered with 503. Where idle
+   * connections and half-sent heads do, look() makes room, and the request is served.
+   */
   hasRoom(): boolean {
     const { descriptors } = this.options;
-    const full = this.pendingRequests > descriptors.mostConnections && descriptors.crowded;
+    const full = this.pendingRequests > descriptors.mostConnections * BUSY_SHARE && descriptors.crowded;
     if (full) this.turnedAway = true;
     return !full;
   }
 
   /** Closes every connection. */
   async stop(): Promise<void> {
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
     this.refusing?.stop();
     this.release();
     await Promise.all([this.server, ...this.ending].map((server) => server.stop(true)));
@@ -99,14 +105,25 @@ export class Listener {
     });
   }
 
+  /** Not at fixed times: between two looks the loop must have had its turns. */
+  private lookLater(): void {
+    this.timer = setTimeout(() => {
+      this.look();
+      this.lookLater();
+    }, this.options.limits.descriptorPollMs);
+    this.timer.unref();
+  }
+
   private look(): void {
     const { descriptors } = this.options;
     if (this.looksPaused !== undefined) {
       if (++this.looksPaused >= LEAST_LOOKS_PAUSED && descriptors.relaxed) this.resume();
-    } else if (descriptors.crowded) {
-      this.server.closeIdleConnections();
-      if (!this.turnedAway && descriptors.crowded) this.pause();
+      return;
     }
+    if (descriptors.crowded) this.server.closeIdleConnections();
+    const isStuck = descriptors.crowded && !this.turnedAway;
+    if (isStuck && this.stuck) this.pause();
+    this.stuck = isStuck;
     this.turnedAway = false;
   }
 

@@ -54,7 +54,7 @@ test("on loopback without a key only addresses, localhost and allowed names are 
     "10.0.0.7",
   ])
     expect(refusal({}, { host })).toBeUndefined();
-  for (const listenHost of ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+  for (const listenHost of ["127.0.0.1", "localhost", "::1", "[::1]", "LOCALHOST", "127.9.9.9"])
     for (const host of [
       "evil.example",
       "localhost.evil.example",
