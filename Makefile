@@ -21,7 +21,7 @@ FLAGS_amx := $(FLAGS_avx512) -mamx-tile -mamx-int8
 FLAGS_neon := -march=armv8.2-a+dotprod+fp16
 ALL_ISAS := avx2 avx512 amx neon
 ISAS := $(if $(filter x86_64,$(ARCH)),$(filter-out neon,$(ALL_ISAS)),neon)
-ALL_CPU_SOURCES := $(sort $(wildcard kernels/common/*.cc kernels/cpu/*.cc))
+ALL_CPU_SOURCES := $(sort $(wildcard kernels/common/*.cc kernels/cpu/*.cc kernels/cpu/*/*.cc))
 ISA_SOURCES := $(foreach isa,$(ALL_ISAS),$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
 CPU_SOURCES := $(filter-out $(ISA_SOURCES),$(ALL_CPU_SOURCES)) $(foreach isa,$(ISAS),$(filter %_$(isa).cc,$(ALL_CPU_SOURCES)))
 isa_of = $(strip $(foreach isa,$(ALL_ISAS),$(if $(filter %_$(isa).cc,$(1)),$(isa))))

@@ -13,7 +13,7 @@ constexpr int64_t kLogitBytes = 32 << 20;
 constexpr int32_t kMinHeadRows = 16, kMaxHeadRows = 128;
 
 // The most bytes that one token's activations take in any product of the model.
-int64_t widest_acts(const sl_model& model) {
+int64_t widest_acts(const CpuModel& model) {
   int64_t most = model.lm_head->act_layout().bytes_per_token;
   const auto consider = [&](const std::unique_ptr<Linear>& linear) {
     if (linear) most = std::max(most, linear->act_layout().bytes_per_token);
@@ -29,7 +29,7 @@ int64_t widest_acts(const sl_model& model) {
 
 }  // namespace
 
-Forward::Scratch::Scratch(const sl_model& model, int64_t act_bytes)
+Forward::Scratch::Scratch(const CpuModel& model, int64_t act_bytes)
     : row(std::max({model.hidden_size, model.q_size(), model.num_experts})),
       queries(model.q_size() / model.num_kv_heads),
       merge(partial_floats(model.head_dim)),
@@ -43,7 +43,7 @@ Forward::Scratch::Scratch(const sl_model& model, int64_t act_bytes)
   entry_of.resize(entries);
 }
 
-Forward::Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, int most_threads)
+Forward::Forward(const CpuModel& model, const sl_engine_config& config, const KvCache& cache, int most_threads)
     : model_(model), cache_(cache), block_size_(config.block_size) {
   const int64_t chunk = std::min(kChunkTokens, config.max_batched_tokens), hidden = model.hidden_size;
   const bool has_experts = model.num_experts > 0;
@@ -90,17 +90,17 @@ std::vector<MemoryRange> Forward::workspace() {
 }
 
 void Forward::mark(const Member& member, int stage, int64_t bytes, int64_t ops) {
-  if (member.index() == 0) profile_->mark(stage, bytes, ops);
+  if (member.index() == 0) clock_.mark(stage, bytes, ops);
 }
 
 void Forward::mark(const Member& member, int stage, const Linear& linear, int64_t tokens) {
   mark(member, stage, linear.weight_bytes(), linear.rows() * linear.cols() * tokens);
 }
 
-uint64_t Forward::run(Step& step, std::vector<Slot>& slots, Profile& profile, Team& team) {
+uint64_t Forward::run(Step& step, std::vector<Slot>& slots, Team& team) {
   step_ = &step;
   slots_ = &slots;
-  profile_ = &profile;
+  clock_.begin(step.profiled ? &step.stages : nullptr);
   for (int32_t& token : step.tokens) {
     if (token < 0) token = slots[static_cast<size_t>(-1 - token)].last_token();
   }

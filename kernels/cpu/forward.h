@@ -7,15 +7,16 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/buffer.h"
+#include "common/buffer.h"
+#include "common/profile.h"
+#include "common/slot.h"
+#include "common/step.h"
 #include "cpu/crew.h"
 #include "cpu/kv_cache.h"
 #include "cpu/model.h"
 #include "cpu/pages.h"
 #include "cpu/plan.h"
-#include "cpu/profile.h"
 #include "cpu/sampler.h"
-#include "cpu/step.h"
 #include "cpu/team.h"
 
 namespace scalellm {
@@ -23,11 +24,11 @@ namespace scalellm {
 class Forward {
  public:
   // Allocates the workspace; a step allocates nothing that its size did not already need.
-  Forward(const sl_model& model, const sl_engine_config& config, const KvCache& cache, int most_threads);
+  Forward(const CpuModel& model, const sl_engine_config& config, const KvCache& cache, int most_threads);
 
   // Runs a checked step on a team of at most most_threads: writes KV, fills step.result and step.logits, commits
   // sampled tokens to slots. Returns the members' processor time in nanoseconds.
-  uint64_t run(Step& step, std::vector<Slot>& slots, Profile& profile, Team& team);
+  uint64_t run(Step& step, std::vector<Slot>& slots, Team& team);
 
   // What a step computes in, beside the KV cache.
   std::vector<MemoryRange> workspace();
@@ -35,7 +36,7 @@ class Forward {
  private:
   // One member's own scratch.
   struct Scratch {
-    Scratch(const sl_model& model, int64_t act_bytes);
+    Scratch(const CpuModel& model, int64_t act_bytes);
     Buffer<float> row;                  // a normalised or merged token
     Buffer<float> queries;              // a token's query heads of one KV head
     Buffer<float> merge;                // a partial attention result
@@ -95,13 +96,13 @@ class Forward {
   void plan_head();
   void choose_token(Scratch& own, int32_t row, const Largest* largest, const float* logits);
 
-  const sl_model& model_;
+  const CpuModel& model_;
   const KvCache& cache_;
   const int32_t block_size_;
 
   Step* step_ = nullptr;
   std::vector<Slot>* slots_ = nullptr;
-  Profile* profile_ = nullptr;
+  StageClock clock_;
   std::vector<Chunk> chunks_;
   int32_t num_chunks_ = 0;
   std::vector<int32_t> row_groups_;    // first rows of runs of rows of one slot, and the end

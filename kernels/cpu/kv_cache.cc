@@ -7,7 +7,7 @@
 #include <cstring>
 #include <new>
 
-#include "cpu/api.h"
+#include "common/api.h"
 
 namespace scalellm {
 namespace {

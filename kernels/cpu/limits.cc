@@ -7,7 +7,7 @@
 #include <chrono>
 #include <vector>
 
-#include "cpu/api.h"
+#include "common/api.h"
 #include "cpu/probe.h"
 #include "cpu/team.h"
 #include "cpu/weight_buffer.h"

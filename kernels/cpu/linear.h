@@ -6,24 +6,10 @@
 #include <memory>
 #include <vector>
 
+#include "common/tensor_view.h"
 #include "cpu/team.h"
 
 namespace scalellm {
-
-// A weight matrix as it lies in a file. Data may be unaligned. The pages behind it can be dropped after packing.
-struct TensorView {
-  int32_t dtype = 0;  // SL_F32 ... of scalellm.h
-  int64_t rows = 0, cols = 0;
-  const uint8_t* data = nullptr;
-  int32_t rope_heads = 0;  // > 0: permute interleaved rotary pairs to halves within each head while reading
-  int32_t scale_kind = 0;  // SL_SCALE_*
-  int32_t scale_dtype = 0;
-  const uint8_t* scale = nullptr;
-  int32_t scale_block_rows = 0, scale_block_cols = 0;
-};
-
-// Reads one row (after rope permutation and scaling) as float32[cols].
-void read_row(const TensorView& tensor, int64_t row, float* out);
 
 struct LinearSpec {
   std::vector<TensorView> parts;  // stacked along rows in this order (q, k, v); equal cols, dtypes may differ
@@ -53,7 +39,7 @@ struct Largest {
 
 class Linear {
  public:
-  // Packs with all of the team's threads. Throws std::runtime_error naming the reason (see status.h).
+  // Packs with all of the team's threads. Throws StatusError.
   static std::unique_ptr<Linear> pack(const LinearSpec& spec, Team& team);
   virtual ~Linear() = default;
 

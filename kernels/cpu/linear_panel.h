@@ -108,7 +108,4 @@ void pack_panel(Encoding encoding, const TensorView& tensor, int64_t first, int 
 // Row r (0..15) of a panel as float32.
 void unpack_panel_row(Encoding encoding, const uint8_t* panel, int64_t cols, int r, float* out);
 
-// The row of the file behind a row of the matrix (rope permutation).
-int64_t source_row(const TensorView& tensor, int64_t row);
-
 }  // namespace scalellm

@@ -1,13 +1,13 @@
-// A loaded model: numbers, behaviour flags and packed weights. Immutable after loading, so engines may share it.
+// A model on a CPU: packed weights beside its numbers.
 #pragma once
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "cpu/buffer.h"
+#include "common/buffer.h"
+#include "common/model.h"
 #include "cpu/kernels.h"
 #include "cpu/linear.h"
-#include "scalellm.h"
 
 namespace scalellm {
 
@@ -38,31 +38,13 @@ struct Embedding {
   }
 };
 
-}  // namespace scalellm
-
-// The handle of the ABI.
-struct sl_model {
-  uint32_t flags = 0;  // SL_FLAG_*
-  int32_t num_layers = 0, hidden_size = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0, intermediate_size = 0;
-  int32_t vocab_size = 0, max_positions = 0, num_experts = 0, experts_per_token = 0, moe_intermediate_size = 0;
-  float rms_norm_eps = 0, rope_attention_factor = 1;
-  int32_t isa = 0;  // resolved
-  const scalellm::Kernels* kernels = nullptr;
-  std::vector<float> rope_inv_freq;  // [head_dim / 2]
-  std::vector<scalellm::Layer> layers;
-  scalellm::Buffer<float> final_norm;  // [hidden]
-  scalellm::Embedding embedding;
-  std::unique_ptr<scalellm::Linear> lm_head;
-  sl_model_info info = {};
-
-  int32_t q_size() const { return num_heads * head_dim; }
-  int32_t kv_size() const { return num_kv_heads * head_dim; }
-  int32_t qkv_size() const { return q_size() + 2 * kv_size(); }
+struct CpuModel final : sl_model {
+  using sl_model::sl_model;
+  const Kernels* kernels = nullptr;  // of info.isa
+  std::vector<Layer> layers;
+  Buffer<float> final_norm;  // [hidden]
+  Embedding embedding;
+  std::unique_ptr<Linear> lm_head;
 };
-
-namespace scalellm {
-
-// Checks the description, reads every tensor and packs it. Throws StatusError.
-std::unique_ptr<sl_model> load_model(const sl_model_desc& desc);
 
 }  // namespace scalellm

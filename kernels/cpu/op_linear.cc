@@ -1,8 +1,8 @@
 // Entry points for tests and kernel benchmarks: one matrix product, one dequantisation, over the caller's memory.
 #include <algorithm>
 
+#include "common/api.h"
 #include "common/dequant.h"
-#include "cpu/api.h"
 #include "cpu/linear.h"
 #include "cpu/probe.h"
 #include "cpu/weight_buffer.h"

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/api.h"
-#include "cpu/buffer.h"
+#include "common/api.h"
+#include "common/buffer.h"
 #include "cpu/kernels.h"
 #include "cpu/plan.h"
 #include "cpu/probe.h"

@@ -3,13 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace scalellm {
+#include "common/buffer.h"
 
-// Bytes in a row.
-struct MemoryRange {
-  uint8_t* begin;
-  int64_t bytes;
-};
+namespace scalellm {
 
 // Makes bytes [from, from + most) of the ranges, taken one after another, resident; their contents stay. Returns where
 // it stopped: the bytes of all ranges together when nothing is left.

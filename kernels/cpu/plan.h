@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/step.h"
 #include "cpu/attention.h"
-#include "cpu/step.h"
 
 namespace scalellm {
 

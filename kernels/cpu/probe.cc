@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string>
 
-#include "cpu/api.h"
+#include "common/api.h"
 #include "cpu/process_limits.h"
 
 #if defined(__x86_64__)

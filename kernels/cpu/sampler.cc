@@ -8,6 +8,8 @@
 #include <functional>
 #include <limits>
 
+#include "common/philox.h"
+
 namespace scalellm {
 namespace {
 

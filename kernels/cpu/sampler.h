@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/buffer.h"
+#include "common/buffer.h"
+#include "common/slot.h"
 #include "cpu/kernels.h"
-#include "cpu/slot.h"
 
 namespace scalellm {
 
@@ -50,9 +50,5 @@ class Sampler {
   Buffer<int32_t> ids_;      // [vocab] candidates
   Buffer<int32_t> band_;     // [vocab] the last band of top_p
 };
-
-// Uniform in [0, 1) with 53 bits: the first two words of Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers:
-// as easy as 1, 2, 3") with counter (position, 0) and key seed, both low word first. First word high.
-double uniform(uint64_t seed, uint64_t position);
 
 }  // namespace scalellm

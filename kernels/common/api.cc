@@ -1,7 +1,10 @@
 // Last error and build description.
-#include "cpu/api.h"
+#include "common/api.h"
 
 #include <cstring>
+#include <string>
+
+#include "common/backend.h"
 
 namespace scalellm {
 namespace {
@@ -25,17 +28,14 @@ extern "C" const char* sl_build_info(void) {
 #else
 #define SL_COMPILER "gcc " __VERSION__
 #endif
-#if defined(__x86_64__)
-#define SL_MACHINE "x86_64; portable, avx2, avx512, amx"
-#elif defined(__aarch64__)
-#define SL_MACHINE "aarch64; portable, neon"
-#else
-#define SL_MACHINE "portable"
-#endif
 #if defined(__SANITIZE_ADDRESS__)
 #define SL_CHECKS "; address and undefined behaviour sanitizers"
 #else
 #define SL_CHECKS ""
 #endif
-  return "cpu; " SL_COMPILER "; " SL_MACHINE SL_CHECKS;
+  static const std::string text = [] {
+    const scalellm::BackendName backend = scalellm::backend_name();
+    return std::string(backend.name) + "; " SL_COMPILER "; " + backend.targets + SL_CHECKS;
+  }();
+  return text.c_str();
 }

@@ -1,5 +1,5 @@
 // Mapping and checking of weight files.
-#include "cpu/weight_files.h"
+#include "common/weight_files.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/api.h"
 #include "common/dequant.h"
-#include "cpu/api.h"
 
 namespace scalellm {
 namespace {

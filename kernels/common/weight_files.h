@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cpu/linear.h"
+#include "common/tensor_view.h"
 #include "scalellm.h"
 
 namespace scalellm {

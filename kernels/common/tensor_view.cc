@@ -1,6 +1,9 @@
 // Rows of a tensor as it lies in a file: permutation of rotary pairs, scales of fp8 checkpoints, dequantisation.
+#include "common/tensor_view.h"
+
+#include <cstring>
+
 #include "common/dequant.h"
-#include "cpu/linear_panel.h"
 #include "scalellm.h"
 
 namespace scalellm {

@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/buffer.h"
+#include "common/buffer.h"
+#include "common/profile.h"
 #include "scalellm.h"
 
 namespace scalellm {
@@ -32,9 +33,14 @@ struct Step {
   const int32_t* copies = nullptr;
   int32_t max_top = 0;
 
-  std::vector<int32_t> tokens;  // input_ids with slots resolved, at the start of the step
+  std::vector<int32_t> tokens;  // input_ids, for the backend to replace slots by what they sampled last
   std::vector<int32_t> result;  // as documented in scalellm.h
   Buffer<float> logits;         // [num_rows, vocab] where asked for
+
+  // When the device began and ended it, on now_ns()'s clock; 0 as long as it has not.
+  uint64_t start_ns = 0, end_ns = 0;
+  bool profiled = false;
+  StageTotals stages;
 
   int32_t* token_ids() { return result.data(); }
   int32_t* ranks() { return result.data() + num_rows; }

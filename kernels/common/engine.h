@@ -1,14 +1,17 @@
-// An engine: a driver thread with its team, the KV cache, the sampling slots, and a queue of at most two steps, so that
-// the next one is submitted while the current one computes.
+// An engine: tickets, epochs, times, and a queue of at most two steps over an Executor, so that the next step is
+// launched while the current one computes.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "cpu/forward.h"
+#include "common/executor.h"
+#include "common/model.h"
+#include "common/step.h"
 #include "scalellm.h"
 
 // The handle of the ABI.
@@ -30,41 +33,43 @@ struct sl_engine {
  private:
   // Steps submitted and not yet waited for.
   static constexpr int kDepth = 2;
-  enum class State { kFree, kQueued, kRunning, kDone, kFailed };
+  // In the order that a step goes through them. A step that failed is done, with a status.
+  enum class State { kFree, kQueued, kLaunching, kLaunched, kFinishing, kDone };
   struct Entry {
     State state = State::kFree;
     int64_t ticket = 0;
     uint64_t submitted_ns = 0;
-    int32_t status = 0;
+    bool counted = false;  // in profile_
+    int32_t status = SL_OK;
     std::string error;
     scalellm::Step step;
   };
+  using Lock = std::unique_lock<std::mutex>;
 
   void drive();
-  Entry* next_queued();
-  void run(Entry& entry);
+  void spin(Lock& lock);
+  void finish_through(Lock& lock, int64_t ticket);
+  Entry* oldest(State first, State last);
+  bool in_flight(const Entry& entry) const;
   bool busy() const;
-  bool uses(const scalellm::Step& step, int32_t slot) const;
+  void count(Entry& entry);
   void check_slots(const scalellm::Step& step);
 
-  const sl_model& model_;
+  const int32_t vocab_size_;
   const sl_engine_config config_;
-  scalellm::StepLimits limits_ = {};
-  scalellm::KvCache cache_;
-  scalellm::Crew crew_;
-  scalellm::Forward forward_;
-  const std::vector<scalellm::MemoryRange> workspace_;
-  std::vector<scalellm::Slot> slots_;
-  std::vector<uint8_t> has_token_;  // [slots] whether "-1 - slot" has a token by the time the next step starts
+  const scalellm::StepLimits limits_;
+  const std::unique_ptr<scalellm::Executor> executor_;
 
-  mutable std::mutex mutex_;  // guards what follows, except a running entry's step
-  std::condition_variable submitted_, finished_;
+  mutable std::mutex mutex_;  // guards what follows, except the step of an entry that is launching or finishing
+  std::condition_variable submitted_, changed_;
   Entry entries_[kDepth];
   int64_t next_ticket_ = 1;
   int32_t epoch_ = 1;
   bool stop_ = false;
+  std::vector<uint8_t> is_set_;     // [slots]
+  std::vector<uint8_t> has_token_;  // [slots] whether "-1 - slot" has a token by the time the next step starts
   bool profiling_ = false;
-  scalellm::Profile profile_;
+  sl_profile profile_ = {};
   uint64_t last_end_ns_ = 0;
   scalellm::Buffer<float> last_logits_;  // of the step last waited for
   int64_t last_logits_count_ = 0;

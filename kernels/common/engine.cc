@@ -1,16 +1,17 @@
 // The engine's queue and driver thread, and its entry points.
 //
-// A step is checked and copied on the caller's thread; the driver runs steps in the order of their tickets. The caller
-// touches an entry's step only while the driver does not: before it is queued and after it is done.
-#include "cpu/engine.h"
+// A step is checked and copied on the caller's thread. The driver launches steps in the order of their tickets, whoever
+// waits finishes them in the same order. An entry's step belongs to the caller before it is queued and after it is
+// done.
+#include "common/engine.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <string>
 
-#include "cpu/api.h"
-#include "cpu/probe.h"
+#include "common/api.h"
+#include "common/backend.h"
+#include "common/slot.h"
 
 using namespace scalellm;
 
@@ -20,7 +21,7 @@ namespace {
 // usually there already, and a sleep and wake-up cost about as much.
 constexpr std::chrono::microseconds kDriverSpin{50};
 
-const sl_engine_config& checked(const sl_model& model, const sl_engine_config& c) {
+const sl_engine_config& checked(const ModelNumbers& model, const sl_engine_config& c) {
   require(c.struct_bytes == sizeof(sl_engine_config), "struct_bytes: not this library's sl_engine_config");
   require(c.num_blocks >= 1 && c.num_blocks <= (1 << 30), "num_blocks: must be positive");
   require(int64_t{c.num_blocks} * c.block_size <= INT32_MAX, "num_blocks: more than 2^31 tokens");
@@ -31,31 +32,44 @@ const sl_engine_config& checked(const sl_model& model, const sl_engine_config& c
   return c;
 }
 
+StepLimits limits_of(const ModelNumbers& model, const sl_engine_config& c) {
+  return {c.max_batched_tokens, c.max_num_seqs, c.max_logit_rows, c.max_model_len,      c.max_num_seqs,
+          c.num_blocks,         c.block_size,   model.vocab_size, model.widest_window()};
+}
+
 int64_t result_words(const Step& step) {
   return static_cast<int64_t>(step.result.size());
+}
+
+bool uses(const Step& step, int32_t slot) {
+  return std::find(step.row_slots, step.row_slots + step.num_rows, slot) != step.row_slots + step.num_rows ||
+         std::find(step.input_ids, step.input_ids + step.num_tokens, -1 - slot) != step.input_ids + step.num_tokens;
+}
+
+// Runs work() and returns SL_OK, or the status and message of what it threw.
+template <class F>
+int32_t attempt(std::string* error, F&& work) {
+  try {
+    work();
+    return SL_OK;
+  } catch (const StatusError& e) {
+    *error = e.what();
+    return e.status;
+  } catch (const std::exception& e) {
+    *error = e.what();
+    return SL_ERR_MEMORY;
+  }
 }
 
 }  // namespace
 
 sl_engine::sl_engine(const sl_model& model, const sl_engine_config& config)
-    : model_(model),
+    : vocab_size_(model.vocab_size),
       config_(checked(model, config)),
-      cache_(KvLayout::make(config.kv_dtype, config.block_size, model.num_kv_heads, model.head_dim), model.num_layers,
-             config.num_blocks),
-      crew_(resolve_threads(config.num_threads)),
-      forward_(model, config_, cache_, crew_.largest()),
-      workspace_(forward_.workspace()),
-      slots_(static_cast<size_t>(config.max_num_seqs)),
+      limits_(limits_of(model, config)),
+      executor_(create_executor(model, config)),
+      is_set_(static_cast<size_t>(config.max_num_seqs)),
       has_token_(static_cast<size_t>(config.max_num_seqs)) {
-  int32_t widest = 0;
-  bool any_full = false;
-  for (const Layer& layer : model.layers) {
-    any_full = any_full || layer.window == 0;
-    widest = std::max(widest, layer.window);
-  }
-  limits_ = {config.max_batched_tokens, config.max_num_seqs, config.max_logit_rows,
-             config.max_model_len,      config.max_num_seqs, config.num_blocks,
-             config.block_size,         model.vocab_size,    any_full ? 0 : widest};
   driver_ = std::thread([this] { drive(); });
 }
 
@@ -67,48 +81,63 @@ sl_engine::~sl_engine() {
   }
   submitted_.notify_all();
   driver_.join();
+  Lock lock(mutex_);
+  finish_through(lock, next_ticket_);
 }
 
 sl_engine_info sl_engine::info() const {
   const std::lock_guard lock(mutex_);
+  const ExecutorSizes sizes = executor_->sizes();
   sl_engine_info info = {};
-  info.kv_bytes = cache_.bytes();
-  info.kv_block_bytes = cache_.layout().block_bytes * model_.num_layers;
-  for (const MemoryRange& range : workspace_) info.workspace_bytes += range.bytes;
+  info.kv_bytes = sizes.kv_bytes;
+  info.kv_block_bytes = sizes.kv_block_bytes;
+  info.workspace_bytes = sizes.workspace_bytes;
   info.epoch = epoch_;
   return info;
 }
 
+bool sl_engine::in_flight(const Entry& entry) const {
+  return entry.state >= State::kQueued && entry.state <= State::kFinishing;
+}
+
 bool sl_engine::busy() const {
-  return std::any_of(std::begin(entries_), std::end(entries_),
-                     [](const Entry& e) { return e.state == State::kQueued || e.state == State::kRunning; });
+  return std::any_of(std::begin(entries_), std::end(entries_), [&](const Entry& e) { return in_flight(e); });
+}
+
+// The entry of the lowest ticket among those in one of these states, or null.
+sl_engine::Entry* sl_engine::oldest(State first, State last) {
+  Entry* found = nullptr;
+  for (Entry& entry : entries_) {
+    if (entry.state < first || entry.state > last) continue;
+    if (!found || entry.ticket < found->ticket) found = &entry;
+  }
+  return found;
 }
 
 void sl_engine::reset() {
-  std::unique_lock lock(mutex_);
-  finished_.wait(lock, [&] { return !busy(); });
+  Lock lock(mutex_);
+  while (busy()) {
+    changed_.wait(lock, [&] { return !oldest(State::kQueued, State::kLaunching); });
+    finish_through(lock, next_ticket_);
+  }
   for (Entry& entry : entries_) entry.state = State::kFree;
-  for (Slot& slot : slots_) slot.clear();
+  executor_->reset();
+  std::fill(is_set_.begin(), is_set_.end(), uint8_t{0});
   std::fill(has_token_.begin(), has_token_.end(), uint8_t{0});
   last_logits_count_ = 0;
   ++epoch_;
-  finished_.notify_all();
-}
-
-bool sl_engine::uses(const Step& step, int32_t slot) const {
-  return std::find(step.row_slots, step.row_slots + step.num_rows, slot) != step.row_slots + step.num_rows ||
-         std::find(step.input_ids, step.input_ids + step.num_tokens, -1 - slot) != step.input_ids + step.num_tokens;
+  changed_.notify_all();
 }
 
 void sl_engine::slot_set(int32_t slot, const sl_slot_params& params) {
   require(slot >= 0 && slot < config_.max_num_seqs, "slot: not in 0..max_num_seqs-1");
-  check_slot_params(params, model_.vocab_size);
+  check_slot_params(params, vocab_size_);
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries_) {
-    const bool pending = entry.state == State::kQueued || entry.state == State::kRunning;
-    if (pending && uses(entry.step, slot)) throw StatusError(SL_ERR_STATE, "slot: in use by a step in flight");
+    if (in_flight(entry) && uses(entry.step, slot)) throw StatusError(SL_ERR_STATE, "slot: in use by a step in flight");
   }
-  slots_[static_cast<size_t>(slot)].set(params, model_.vocab_size, config_.max_model_len);
+  executor_->slot_set(slot, params);
+  is_set_[static_cast<size_t>(slot)] = 1;
   has_token_[static_cast<size_t>(slot)] = params.num_output_tokens > 0;
 }
 
@@ -120,7 +149,7 @@ void sl_engine::check_slots(const Step& step) {
   }
   for (int32_t r = 0; r < step.num_rows; ++r) {
     if (!step.samples(r)) continue;
-    require(slots_[static_cast<size_t>(step.row_slots[r])].is_set(), "row_slots: a slot that was not set");
+    require(is_set_[static_cast<size_t>(step.row_slots[r])], "row_slots: a slot that was not set");
   }
   for (int32_t r = 0; r < step.num_rows; ++r) {
     if (step.samples(r)) has_token_[static_cast<size_t>(step.row_slots[r])] = 1;
@@ -128,7 +157,7 @@ void sl_engine::check_slots(const Step& step) {
 }
 
 int64_t sl_engine::submit(const int32_t* source, int64_t num_words) {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   const auto entry =
       std::find_if(std::begin(entries_), std::end(entries_), [](const Entry& e) { return e.state == State::kFree; });
   if (entry == std::end(entries_)) throw StatusError(SL_ERR_STATE, "two steps are in flight: wait for one first");
@@ -136,6 +165,8 @@ int64_t sl_engine::submit(const int32_t* source, int64_t num_words) {
   check_slots(entry->step);
   entry->ticket = next_ticket_++;
   entry->submitted_ns = now_ns();
+  entry->counted = false;
+  entry->status = SL_OK;
   entry->state = State::kQueued;
   const int64_t ticket = entry->ticket;
   num_submitted_.fetch_add(1);
@@ -145,7 +176,7 @@ int64_t sl_engine::submit(const int32_t* source, int64_t num_words) {
 }
 
 void sl_engine::wait(int64_t ticket, int32_t* result, int64_t num_words) {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   const auto at = std::find_if(std::begin(entries_), std::end(entries_),
                                [&](const Entry& e) { return e.state != State::kFree && e.ticket == ticket; });
   if (at == std::end(entries_))
@@ -154,14 +185,53 @@ void sl_engine::wait(int64_t ticket, int32_t* result, int64_t num_words) {
   require(result != nullptr || num_words == 0, "result: null");
   require(num_words == result_words(entry.step), "num_words: does not match the step's results");
   const int32_t epoch = epoch_;
-  finished_.wait(lock, [&] { return epoch_ != epoch || entry.state == State::kDone || entry.state == State::kFailed; });
+  changed_.wait(lock, [&] { return epoch_ != epoch || entry.state >= State::kLaunched; });
+  if (epoch_ == epoch) finish_through(lock, ticket);
   if (epoch_ != epoch) throw StatusError(SL_ERR_STATE, "ticket: the engine was reset");
-  const State state = entry.state;
   entry.state = State::kFree;
-  if (state == State::kFailed) throw StatusError(entry.status, entry.error);
+  if (entry.status != SL_OK) throw StatusError(entry.status, entry.error);
   if (num_words > 0) std::memcpy(result, entry.step.result.data(), static_cast<size_t>(num_words) * sizeof(int32_t));
   last_logits_ = std::move(entry.step.logits);
-  last_logits_count_ = last_logits_.empty() ? 0 : int64_t{entry.step.num_rows} * model_.vocab_size;
+  last_logits_count_ = last_logits_.empty() ? 0 : int64_t{entry.step.num_rows} * vocab_size_;
+}
+
+// Finishes launched steps up to a ticket, oldest first. The lock is given up meanwhile. Another thread may be at the
+// same, after a Worker died in wait(): each step is finished once.
+void sl_engine::finish_through(Lock& lock, int64_t ticket) {
+  for (;;) {
+    Entry* entry = oldest(State::kLaunched, State::kFinishing);
+    if (!entry || entry->ticket > ticket) return;
+    if (entry->state == State::kFinishing) {
+      changed_.wait(lock);
+      continue;
+    }
+    entry->state = State::kFinishing;
+    lock.unlock();
+    const int32_t status = attempt(&entry->error, [&] { executor_->finish(entry->step); });
+    lock.lock();
+    entry->status = status;
+    entry->state = State::kDone;
+    count(*entry);
+    changed_.notify_all();
+  }
+}
+
+// Adds a step to the totals, once, as soon as its times are known.
+void sl_engine::count(Entry& entry) {
+  const Step& step = entry.step;
+  if (entry.counted || step.end_ns == 0) return;
+  entry.counted = true;
+  if (profile_.steps > 0)
+    profile_.idle_ns += step.start_ns - std::min(step.start_ns, std::max(last_end_ns_, entry.submitted_ns));
+  last_end_ns_ = step.end_ns;
+  ++profile_.steps;
+  profile_.tokens += static_cast<uint64_t>(step.num_tokens);
+  profile_.step_ns += step.end_ns - step.start_ns;
+  for (int i = 0; i < SL_NUM_STAGES; ++i) {
+    profile_.stage_ns[i] += step.stages.ns[i];
+    profile_.stage_bytes[i] += step.stages.bytes[i];
+    profile_.stage_ops[i] += step.stages.ops[i];
+  }
 }
 
 void sl_engine::logits(float* out, int64_t num_floats) {
@@ -177,10 +247,7 @@ int64_t sl_engine::touch(int32_t num_blocks, int64_t from, int64_t most) {
   require(from >= 0 && most >= 0, "from, most: negative");
   const std::lock_guard lock(mutex_);
   if (busy()) throw StatusError(SL_ERR_STATE, "a step is in flight");
-  std::vector<MemoryRange> ranges = workspace_;
-  const std::vector<MemoryRange> blocks = cache_.ranges(0, num_blocks);
-  ranges.insert(ranges.end(), blocks.begin(), blocks.end());
-  return touch_pages(ranges, from, most);
+  return executor_->touch(num_blocks, from, most);
 }
 
 int64_t sl_engine::release(int32_t first_block, int32_t num_blocks) {
@@ -188,72 +255,45 @@ int64_t sl_engine::release(int32_t first_block, int32_t num_blocks) {
           "first_block, num_blocks: not blocks of the cache");
   const std::lock_guard lock(mutex_);
   if (busy()) throw StatusError(SL_ERR_STATE, "a step is in flight");
-  int64_t bytes = 0;
-  for (const MemoryRange& range : cache_.ranges(first_block, num_blocks)) bytes += drop_pages(range);
-  return bytes;
+  return executor_->release(first_block, num_blocks);
 }
 
 sl_profile sl_engine::profile(bool enable) {
   const std::lock_guard lock(mutex_);
   profiling_ = enable;
-  return profile_.totals;
-}
-
-sl_engine::Entry* sl_engine::next_queued() {
-  Entry* next = nullptr;
-  for (Entry& entry : entries_) {
-    if (entry.state == State::kQueued && (!next || entry.ticket < next->ticket)) next = &entry;
-  }
-  return next;
-}
-
-void sl_engine::run(Entry& entry) {
-  try {
-    const uint64_t start = now_ns();
-    const uint64_t cpu_ns = forward_.run(entry.step, slots_, profile_, crew_.team(start));
-    crew_.report(start, now_ns(), cpu_ns);
-    entry.status = SL_OK;
-  } catch (const StatusError& error) {
-    entry.status = error.status;
-    entry.error = error.what();
-  } catch (const std::exception& error) {
-    entry.status = SL_ERR_MEMORY;
-    entry.error = error.what();
-  }
+  return profile_;
 }
 
 void sl_engine::drive() {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   for (;;) {
-    Entry* entry = next_queued();
+    Entry* entry = oldest(State::kQueued, State::kQueued);
     if (!entry) {
       if (stop_) return;
-      // Spin on the counter without the lock, then sleep.
-      const int64_t seen = num_submitted_.load();
-      lock.unlock();
-      const auto end = std::chrono::steady_clock::now() + kDriverSpin;
-      while (num_submitted_.load(std::memory_order_relaxed) == seen && std::chrono::steady_clock::now() < end) {
-      }
-      lock.lock();
-      submitted_.wait(lock, [&] { return stop_ || next_queued(); });
+      spin(lock);
+      submitted_.wait(lock, [&] { return stop_ || oldest(State::kQueued, State::kQueued); });
       continue;
     }
-    entry->state = State::kRunning;
-    profile_.begin(profiling_);
+    entry->state = State::kLaunching;
+    entry->step.profiled = profiling_;
     lock.unlock();
-    const uint64_t start = now_ns();
-    run(*entry);
-    const uint64_t end = now_ns();
+    const int32_t status = attempt(&entry->error, [&] { executor_->launch(entry->step); });
     lock.lock();
-    sl_profile& totals = profile_.totals;
-    if (totals.steps > 0) totals.idle_ns += start - std::min(start, std::max(last_end_ns_, entry->submitted_ns));
-    last_end_ns_ = end;
-    ++totals.steps;
-    totals.tokens += static_cast<uint64_t>(entry->step.num_tokens);
-    totals.step_ns += end - start;
-    entry->state = entry->status == SL_OK ? State::kDone : State::kFailed;
-    finished_.notify_all();
+    entry->status = status;
+    entry->state = status == SL_OK ? State::kLaunched : State::kDone;
+    count(*entry);
+    changed_.notify_all();
   }
+}
+
+// Watches for the next step for a while, without the lock.
+void sl_engine::spin(Lock& lock) {
+  const int64_t seen = num_submitted_.load();
+  lock.unlock();
+  const auto end = std::chrono::steady_clock::now() + kDriverSpin;
+  while (num_submitted_.load(std::memory_order_relaxed) == seen && std::chrono::steady_clock::now() < end) {
+  }
+  lock.lock();
 }
 
 extern "C" int32_t sl_engine_create(sl_model* model, const sl_engine_config* config, sl_engine** out) {
@@ -301,7 +341,7 @@ extern "C" void sl_engine_free(sl_engine* engine) {
 extern "C" int64_t sl_kv_block_bytes(const sl_model* model, int32_t block_size, int32_t kv_dtype) {
   return guarded<int64_t>([&] {
     require(model != nullptr, "model: null");
-    return KvLayout::make(kv_dtype, block_size, model->num_kv_heads, model->head_dim).block_bytes * model->num_layers;
+    return kv_block_bytes(*model, block_size, kv_dtype);
   });
 }
 

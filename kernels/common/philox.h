@@ -1,10 +1,20 @@
-// Philox4x32-10, a counter-based generator: the number for an output position needs no state, so it does not depend on
-// the batch, and a resumed sequence continues exactly.
-#include "cpu/sampler.h"
+// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), a counter-based generator: the
+// number for an output position needs no state, so it does not depend on the batch, and a resumed sequence continues
+// exactly. One source for host and device.
+#pragma once
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define SL_HOST_DEVICE __host__ __device__
+#else
+#define SL_HOST_DEVICE
+#endif
 
 namespace scalellm {
 
-double uniform(uint64_t seed, uint64_t position) {
+// Uniform in [0, 1) with 53 bits: the first two words of the generator with counter (position, 0) and key seed, both
+// low word first. First word high.
+SL_HOST_DEVICE inline double uniform(uint64_t seed, uint64_t position) {
   constexpr uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57, kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
   uint32_t counter[4] = {static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0, 0};
   uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);

@@ -1,9 +1,9 @@
 // Checks of a step: after them every index is in range, so that the forward pass needs none.
-#include "cpu/step.h"
+#include "common/step.h"
 
 #include <algorithm>
 
-#include "cpu/api.h"
+#include "common/api.h"
 
 namespace scalellm {
 namespace {
@@ -26,6 +26,9 @@ void Step::assign(const int32_t* source, int64_t num_words, const StepLimits& li
   for (int32_t i = 0; i < 2 * num_copies; ++i)
     require(within(copies[i], 0, limits.num_blocks - 1), "copies: no such block");
   tokens.assign(input_ids, input_ids + num_tokens);
+  start_ns = end_ns = 0;
+  profiled = false;
+  stages = {};
   result.assign(static_cast<size_t>(num_rows) * (3 + 2 * static_cast<size_t>(max_top)), 0);
   for (int32_t row = 0; row < num_rows; ++row) std::fill_n(top_ids(row), max_top, -1);
   logits = Buffer<float>(flags & SL_STEP_RETURN_LOGITS ? int64_t{num_rows} * limits.vocab_size : 0);

@@ -6,9 +6,13 @@
 #include <memory>
 #include <new>
 
-#include "cpu/pages.h"
-
 namespace scalellm {
+
+// Bytes in a row.
+struct MemoryRange {
+  uint8_t* begin;
+  int64_t bytes;
+};
 
 template <class T>
 class Buffer {

@@ -1,12 +1,12 @@
 // Sampling slots: checks, restoring after preemption, and commits of sampled tokens.
-#include "cpu/slot.h"
+#include "common/slot.h"
 
 #include <algorithm>
 #include <cmath>
 #include <new>
 #include <string>
 
-#include "cpu/api.h"
+#include "common/api.h"
 
 namespace scalellm {
 namespace {

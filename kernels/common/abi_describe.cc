@@ -2,7 +2,7 @@
 #include <cstddef>
 #include <string>
 
-#include "cpu/api.h"
+#include "common/api.h"
 
 namespace {
 
