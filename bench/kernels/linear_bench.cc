@@ -16,10 +16,10 @@
 #include <vector>
 
 #include "common/dequant.h"
-#include "cpu/limits.h"
-#include "cpu/linear.h"
+#include "cpu/linear/linear.h"
+#include "cpu/linear/weight_buffer.h"
 #include "cpu/probe.h"
-#include "cpu/weight_buffer.h"
+#include "cpu/roofline/limits.h"
 #include "scalellm.h"
 
 using namespace scalellm;

@@ -4,10 +4,10 @@
 
 #include "common/executor.h"
 #include "common/slot.h"
-#include "cpu/crew.h"
+#include "cpu/attention/kv_cache.h"
 #include "cpu/forward.h"
-#include "cpu/kv_cache.h"
 #include "cpu/model.h"
+#include "cpu/threads/crew.h"
 
 namespace scalellm {
 

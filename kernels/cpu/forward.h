@@ -11,13 +11,13 @@
 #include "common/profile.h"
 #include "common/slot.h"
 #include "common/step.h"
-#include "cpu/crew.h"
-#include "cpu/kv_cache.h"
+#include "cpu/attention/kv_cache.h"
+#include "cpu/attention/plan.h"
 #include "cpu/model.h"
 #include "cpu/pages.h"
-#include "cpu/plan.h"
 #include "cpu/sampler.h"
-#include "cpu/team.h"
+#include "cpu/threads/crew.h"
+#include "cpu/threads/team.h"
 
 namespace scalellm {
 

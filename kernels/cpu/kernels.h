@@ -3,8 +3,8 @@
 #pragma once
 #include <cstdint>
 
-#include "cpu/attention.h"
-#include "cpu/kv_cache.h"
+#include "cpu/attention/attention.h"
+#include "cpu/attention/kv_cache.h"
 
 namespace scalellm {
 

@@ -2,7 +2,7 @@
 #define SL_VEC neon
 #define SL_VEC_NEON 1
 #include "cpu/activation_kernel.h"
-#include "cpu/attention_kernel.h"
+#include "cpu/attention/attention_kernel.h"
 #include "cpu/kernels.h"
 #include "cpu/norm_kernel.h"
 #include "cpu/rope_kernel.h"

@@ -1,7 +1,7 @@
 // The vector kernels compiled for any machine; see vec.h.
 #define SL_VEC portable
 #include "cpu/activation_kernel.h"
-#include "cpu/attention_kernel.h"
+#include "cpu/attention/attention_kernel.h"
 #include "cpu/kernels.h"
 #include "cpu/norm_kernel.h"
 #include "cpu/rope_kernel.h"

@@ -7,7 +7,7 @@
 #include "common/buffer.h"
 #include "common/model.h"
 #include "cpu/kernels.h"
-#include "cpu/linear.h"
+#include "cpu/linear/linear.h"
 
 namespace scalellm {
 

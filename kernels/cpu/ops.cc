@@ -4,11 +4,11 @@
 
 #include "common/api.h"
 #include "common/buffer.h"
+#include "cpu/attention/plan.h"
 #include "cpu/kernels.h"
-#include "cpu/plan.h"
 #include "cpu/probe.h"
 #include "cpu/sampler.h"
-#include "cpu/team.h"
+#include "cpu/threads/team.h"
 
 namespace scalellm {
 namespace {

@@ -1,7 +1,7 @@
 // A crew's number of threads, by steps of made-up times.
 #pragma once
 #include "check.h"
-#include "cpu/crew.h"
+#include "cpu/threads/crew.h"
 
 namespace check {
 

@@ -3,9 +3,9 @@
 #pragma once
 #include "check.h"
 #include "common/dequant.h"
-#include "cpu/linear.h"
-#include "cpu/linear_panel.h"
-#include "cpu/weight_buffer.h"
+#include "cpu/linear/linear.h"
+#include "cpu/linear/linear_panel.h"
+#include "cpu/linear/weight_buffer.h"
 #include "emulate_amx.h"
 
 namespace check {

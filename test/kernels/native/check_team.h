@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "check.h"
-#include "cpu/team.h"
+#include "cpu/threads/team.h"
 
 namespace check {
 
