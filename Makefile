@@ -43,6 +43,12 @@ build/libscalellm_cpu.so: $(call objects_in,build/native)
 	$(Q)$(CXX) -shared -pthread -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@.partial $(filter %.o %.cc,$^)
 	@mv $@.partial $@ # a running server keeps the file it opened
 
+# Toy arithmetic over kernels/common, for tests of what all backends share.
+build/libscalellm_second.so: $(filter build/native/common/%,$(call objects_in,build/native)) $(wildcard test/kernels/second-backend/*)
+	@$(call say,LINK,$@)
+	$(Q)$(CXX) $(filter-out -MMD -MP,$(CXXFLAGS)) -shared -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@.partial $(filter %.o %.cc,$^)
+	@mv $@.partial $@
+
 build/asan/kernel_check: $(call objects_in,build/asan) $(wildcard test/kernels/native/*)
 	@$(call say,LINK,$@)
 	$(Q)$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -o $@ $(filter %.o %.cc,$^)
@@ -104,7 +110,7 @@ serve: build ## Serve the bundled model (ARGS="--port 9000" for options)
 	dist/scalellm serve $(ARGS)
 
 .PHONY: native
-native: build/libscalellm_cpu.so ## Build the CPU kernels alone
+native: build/libscalellm_cpu.so build/libscalellm_second.so ## Build the CPU kernels alone, and the backend for tests
 
 .PHONY: go-tools
 go-tools: $(DEPS) ## Build h2spec and Connect's conformance suite, where Go is installed
@@ -119,7 +125,7 @@ conformance-connect: go-tools ## Connect's conformance suite against our Connect
 	$(BUN) test test/conformance/connect-conformance.test.ts
 
 .PHONY: test
-test: build check test-asan go-tools ## Run every test; the last line counts them
+test: build native check test-asan go-tools ## Run every test; the last line counts them
 	BUN=$(BUN) test/run-all
 
 .PHONY: test-asan
