@@ -211,15 +211,15 @@ void sl_engine::finish_through(Lock& lock, int64_t ticket) {
     lock.lock();
     entry->status = status;
     entry->state = State::kDone;
-    count(*entry);
+    if (status == SL_OK) count(*entry);
     changed_.notify_all();
   }
 }
 
-// Adds a step to the totals, once, as soon as its times are known.
+// Adds a computed step to the totals, once.
 void sl_engine::count(Entry& entry) {
   const Step& step = entry.step;
-  if (entry.counted || step.end_ns == 0) return;
+  if (entry.counted) return;
   entry.counted = true;
   if (profile_.steps > 0)
     profile_.idle_ns += step.start_ns - std::min(step.start_ns, std::max(last_end_ns_, entry.submitted_ns));
@@ -277,11 +277,12 @@ void sl_engine::drive() {
     entry->state = State::kLaunching;
     entry->step.profiled = profiling_;
     lock.unlock();
-    const int32_t status = attempt(&entry->error, [&] { executor_->launch(entry->step); });
+    bool computed = false;
+    const int32_t status = attempt(&entry->error, [&] { computed = executor_->launch(entry->step); });
     lock.lock();
     entry->status = status;
     entry->state = status == SL_OK ? State::kLaunched : State::kDone;
-    count(*entry);
+    if (computed) count(*entry);
     changed_.notify_all();
   }
 }

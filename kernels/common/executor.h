@@ -22,8 +22,9 @@ class Executor {
   virtual ~Executor() = default;  // no step is launched and not finished
 
   // Starts a checked step, in the order of tickets, on the engine's own thread, as soon as it was submitted: the step
-  // before may still be computing. May return before the step is computed. The step stays where it is until finished.
-  virtual void launch(Step& step) = 0;
+  // before may still be computing. Returns whether the step is computed already; else it is the device's until finish()
+  // has returned. The step stays where it is until then.
+  virtual bool launch(Step& step) = 0;
 
   // Waits until the step is computed; from then on its results, its times and, if it is profiled, its stages are filled
   // in. Called in the order of launches, one call at a time, by the thread that waits: meanwhile launch may run for the

@@ -37,8 +37,7 @@ struct Step {
   std::vector<int32_t> result;  // as documented in scalellm.h
   Buffer<float> logits;         // [num_rows, vocab] where asked for
 
-  // When the device began and ended it, on now_ns()'s clock; 0 as long as it has not.
-  uint64_t start_ns = 0, end_ns = 0;
+  uint64_t start_ns = 0, end_ns = 0;  // when the device began and ended it, on now_ns()'s clock
   bool profiled = false;
   StageTotals stages;
 

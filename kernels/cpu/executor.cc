@@ -15,11 +15,12 @@ CpuExecutor::CpuExecutor(const CpuModel& model, const sl_engine_config& config)
       workspace_(forward_.workspace()),
       slots_(static_cast<size_t>(config.max_num_seqs)) {}
 
-void CpuExecutor::launch(Step& step) {
+bool CpuExecutor::launch(Step& step) {
   step.start_ns = now_ns();
   const uint64_t cpu_ns = forward_.run(step, slots_, crew_.team(step.start_ns));
   step.end_ns = now_ns();
   crew_.report(step.start_ns, step.end_ns, cpu_ns);
+  return true;
 }
 
 void CpuExecutor::slot_set(int32_t slot, const sl_slot_params& params) {

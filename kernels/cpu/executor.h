@@ -17,7 +17,7 @@ class CpuExecutor final : public Executor {
   CpuExecutor(const CpuModel& model, const sl_engine_config& config);
 
   // Computes the step.
-  void launch(Step& step) override;
+  bool launch(Step& step) override;
   void finish(Step&) override {}
   void slot_set(int32_t slot, const sl_slot_params& params) override;
   void reset() override;

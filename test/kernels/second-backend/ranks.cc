@@ -76,7 +76,7 @@ RanksExecutor::Range RanksExecutor::share(int32_t count, int rank) const {
   return {end(rank), end(rank + 1)};
 }
 
-void RanksExecutor::launch(Step& step) {
+bool RanksExecutor::launch(Step& step) {
   int64_t number;
   {
     const std::lock_guard lock(mutex_);
@@ -85,6 +85,7 @@ void RanksExecutor::launch(Step& step) {
   }
   stage().note(static_cast<int32_t>(number));
   changed_.notify_all();
+  return false;
 }
 
 void RanksExecutor::finish(Step& step) {

@@ -48,7 +48,7 @@ class RanksExecutor final : public scalellm::Executor {
   RanksExecutor(const Model& model, const sl_engine_config& config);
   ~RanksExecutor() override;
 
-  void launch(scalellm::Step& step) override;
+  bool launch(scalellm::Step& step) override;
   void finish(scalellm::Step& step) override;
   void slot_set(int32_t slot, const sl_slot_params& params) override;
   void reset() override;
