@@ -2,9 +2,13 @@ import { LIMITS } from "../config/limits.ts";
 import { ServeError } from "../core/errors.ts";
 import type { ChatMessage, RenderOptions } from "./chat.ts";
 
+/** What the template writes around a message and the time it takes, as characters that take as long to encode. */
+const MESSAGE_CHARS = 64;
+
 /**
- * The characters of everything that a chat hands to its template: texts, tool calls, extra variables. Throws ServeError
- * invalid_argument for what is nested too deep to be handed to the Worker, or has too many values. Values are JSON's.
+ * How much work a chat is, in characters: everything that it hands to its template (texts, tool calls, extra variables), and
+ * MESSAGE_CHARS a message. Throws ServeError invalid_argument for what is nested too deep to be handed to the Worker, or has
+ * too many values. Values are JSON's.
  */
 export function measureChat(messages: readonly ChatMessage[], { variables }: RenderOptions): number {
   let chars = 0;
@@ -23,8 +27,9 @@ export function measureChat(messages: readonly ChatMessage[], { variables }: Ren
       }
     }
   };
-  for (const { content, reasoning_content, tool_calls } of messages) {
-    chars += content.length + (reasoning_content?.length ?? 0);
+  for (const { role, content, name = "", tool_call_id = "", reasoning_content = "", tool_calls } of messages) {
+    chars += MESSAGE_CHARS + role.length + content.length;
+    chars += name.length + tool_call_id.length + reasoning_content.length;
     if (tool_calls !== undefined) visit(tool_calls, 0, "messages");
   }
   if (variables !== undefined) visit(variables, 0, "chat_template_kwargs");

@@ -17,5 +17,8 @@ self.onmessage = ({ data }: MessageEvent<OpenMessage | TextRequest>) => {
     if (what === "worn") post({ ...encoded, ids: Int32Array.of(1), encoderBytes: Number.MAX_SAFE_INTEGER });
     if (what === "answer") post({ ...encoded, ids: Int32Array.of(2), encoderBytes: 0 });
     // "silent": no answer.
+  } else if (data.messages[0]!.content === "answer") {
+    post({ type: "rendered", text: "answer" });
+    post({ type: "encoded", ids: Int32Array.of(3), templateMs: 0, tokeniseMs: 0, encoderBytes: 0 });
   }
 };

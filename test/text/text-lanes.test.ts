@@ -179,6 +179,28 @@ describe("waiting", () => {
     expect(new Set((await Promise.all(before)).map((error) => error.code))).toEqual(new Set(["unavailable"]));
   });
 
+  test("a chat is long by whatever it hands to its template, and by its messages", async () => {
+    const big = "x".repeat(LIMITS.expressTextChars);
+    const call = { id: "1", type: "function", function: { name: "f", arguments: { a: big } } } as const;
+    for (const [fields, count] of [
+      [{ content: big }, 1],
+      [{ role: big }, 1],
+      [{ name: big }, 1],
+      [{ tool_call_id: big }, 1],
+      [{ reasoning_content: big }, 1],
+      [{ tool_calls: [call] }, 1],
+      [{}, 2000],
+    ] as const) {
+      const { service } = await start();
+      const messages = Array(count).fill({ role: "user", content: "", ...fields });
+      const before = Array.from({ length: 3 }, () => failure(service.encodeChat(messages, prompt)));
+      const answered = service.encodeChat([{ role: "user", content: "answer" }], prompt);
+      expect((await answered).ids).toEqual(Int32Array.of(3));
+      await service.close();
+      for (const error of await Promise.all(before)) expect(error.code).toBe("unavailable");
+    }
+  });
+
   test("the queue is bounded for each tenant, and for all; closing rejects what waits", async () => {
     const { service } = await start({ maxQueuedTexts: 3, maxQueuedTextsOfAll: 5 });
     const full = { code: "overloaded", reason: "queue_full", retryAfterS: 1 };
