@@ -1,6 +1,7 @@
 import { wantsColor } from "../config/environment.ts";
 import type { Settings } from "../config/options.ts";
-import { samplingFieldName } from "../core/sampling-params.ts";
+import { samplingField } from "../core/sampling-fields.ts";
+import type { SamplingParams } from "../core/sampling-params.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import type { ReadyModel, RunningServer } from "./start-server.ts";
 import { VERSION } from "./version.ts";
@@ -12,7 +13,7 @@ export function banner(settings: Settings, server: RunningServer, model: ReadyMo
   const { info } = replica.engine;
   const kvTokens = info.numBlocks * info.blockSize;
   const sampling = Object.entries(model.sampling)
-    .map(([field, value]) => `${samplingFieldName(field)} ${value}`)
+    .map(([field, value]) => `${samplingField(field as keyof SamplingParams).name} ${value}`)
     .join(", ");
   const rows: Array<readonly [string, string]> = [
     [

@@ -53,8 +53,3 @@ export function choiceSeed(seed: number | bigint, index: number): number | bigin
   if (typeof seed === "number" && Number.isSafeInteger(seed) && Number.isSafeInteger(seed + index)) return seed + index;
   return BigInt.asUintN(64, BigInt(seed) + BigInt(index));
 }
-
-/** A field as both APIs spell it: top_p. */
-export function samplingFieldName(field: string): string {
-  return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}

@@ -97,6 +97,8 @@ function resolveSampling(draft: RequestDraft, model: ServedModel, room: number):
   };
   // llama.cpp and older vLLM clients write "as many as there is room for" as -1.
   if (sampling.maxTokens === -1) sampling.maxTokens = room;
+  // vLLM writes "all" as -1.
+  if (sampling.topK === -1) sampling.topK = 0;
   // OpenAI and llama.cpp take 0 for the most likely token alone, which is what a greedy request takes anyway.
   if (Math.fround(sampling.temperature) === 0 && Math.fround(sampling.topP) === 0) sampling.topP = 1;
   // llama.cpp passes over empty stop strings; clients send one where a form was left empty.

@@ -95,7 +95,7 @@ describe("over plain HTTP", () => {
   });
 
   test("errors are Connect's JSON with a readable detail", async () => {
-    const response = await post("Complete", JSON.stringify({ model: MODEL, text: "hi", sampling: { top_k: -1 } }));
+    const response = await post("Complete", JSON.stringify({ model: MODEL, text: "hi", sampling: { top_k: -2 } }));
     expect(response.status).toBe(400);
     const error = (await response.json()) as { code: string; details: Array<{ type: string; debug: unknown }> };
     expect(error.code).toBe("invalid_argument");

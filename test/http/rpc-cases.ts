@@ -280,9 +280,10 @@ export function rpcCases(
       await rpc.complete({ ...hi, sampling: { seed, maxTokens: 1 } });
       expect(BigInt(replica.requests.at(-1)!.sampling.seed)).toBe(seed);
     }
-    await rpc.complete({ ...hi, sampling: { maxTokens: -1, stop: [""], topP: 0, temperature: 0, minTokens: 1000 } });
+    const lenient = { maxTokens: -1, stop: [""], topP: 0, topK: -1, temperature: 0, minTokens: 1000 };
+    await rpc.complete({ ...hi, sampling: lenient });
     const { sampling, promptTokenIds } = replica.requests.at(-1)!;
-    expect(sampling).toMatchObject({ stop: [], topP: 1, maxTokens: MAX_MODEL_LEN - promptTokenIds.length });
+    expect(sampling).toMatchObject({ stop: [], topP: 1, topK: 0, maxTokens: MAX_MODEL_LEN - promptTokenIds.length });
   });
 
   test(`${protocol}: a resumed output needs one choice, a seed and tokens left`, async () => {

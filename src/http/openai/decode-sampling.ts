@@ -15,8 +15,6 @@ export function decodeSampling(fields: Fields): Partial<SamplingParams> {
     const value = READERS[spec.kind](fields, spec.name);
     if (value !== undefined) decoded[spec.field] = value;
   }
-  // vLLM writes "all" as -1.
-  if (decoded.topK === -1) decoded.topK = 0;
   return decoded;
 }
 

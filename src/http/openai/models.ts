@@ -1,4 +1,5 @@
-import { samplingFieldName } from "../../core/sampling-params.ts";
+import { samplingField } from "../../core/sampling-fields.ts";
+import type { SamplingParams } from "../../core/sampling-params.ts";
 import type { ServedModel } from "../../gateway/gateway.ts";
 import type { Endpoint } from "../request-handler.ts";
 import { requestPath } from "../request-path.ts";
@@ -14,7 +15,7 @@ function modelObject(model: ServedModel) {
     // Ours: what holds for a request that names none.
     default_sampling: Object.fromEntries(
       Object.entries({ ...model.recommendedSampling, ...model.generationDefaults }).map(([field, value]) => [
-        samplingFieldName(field),
+        samplingField(field as keyof SamplingParams).name,
         value,
       ]),
     ),

@@ -392,7 +392,7 @@ export type SamplingParams = Message<"scalellm.v1.SamplingParams"> & {
   topP?: number | undefined;
 
   /**
-   * Number of most likely tokens to choose among. Default 0, off.
+   * Number of most likely tokens to choose among. Default 0, off; -1 is off, too.
    *
    * @generated from field: optional int32 top_k = 5;
    */
