@@ -25,6 +25,8 @@ export interface ServeErrorOptions {
   reason?: string | undefined;
   /** Seconds until a retry makes sense; sent as Retry-After. */
   retryAfterS?: number | undefined;
+  /** The same request would fail again and do harm on the way: clients are told not to retry it by themselves. */
+  final?: boolean | undefined;
   cause?: unknown;
 }
 
@@ -37,6 +39,7 @@ export class ServeError extends Error {
   readonly param: string | undefined;
   readonly reason: string | undefined;
   readonly retryAfterS: number | undefined;
+  readonly final: boolean;
 
   constructor(code: ErrorCode, message: string, options: ServeErrorOptions = {}) {
     super(reflected(message, MAX_MESSAGE_CHARS), options.cause === undefined ? undefined : { cause: options.cause });
@@ -45,6 +48,7 @@ export class ServeError extends Error {
     this.param = options.param === undefined ? undefined : reflected(options.param);
     this.reason = options.reason;
     this.retryAfterS = options.retryAfterS;
+    this.final = options.final ?? false;
   }
 }
 

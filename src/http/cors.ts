@@ -32,7 +32,7 @@ export class Cors {
     if (!this.anyOrigin) headers.append("vary", "Origin");
     if (!this.allows(request)) return;
     headers.set("access-control-allow-origin", this.anyOrigin ? "*" : request.headers.get("origin")!);
-    headers.set("access-control-expose-headers", "x-request-id, retry-after");
+    headers.set("access-control-expose-headers", "x-request-id, retry-after, x-should-retry");
   }
 
   private allows(request: Request): boolean {

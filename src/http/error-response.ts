@@ -45,5 +45,7 @@ export function errorResponse(thrown: unknown): Response {
   if (status === 429 || status === 503) {
     headers["retry-after"] = String(Math.max(1, Math.ceil(error.retryAfterS ?? DEFAULT_RETRY_AFTER_S)));
   }
+  // The clients of OpenAI and Anthropic retry whatever is 500, unless this says no.
+  if (error.final) headers["x-should-retry"] = "false";
   return Response.json(errorBody(error), { status, headers });
 }

@@ -57,6 +57,6 @@ export const failure = {
 
   /** The request was in every one of several failures. */
   ofCrash(): ServeError {
-    return new ServeError("internal", "The engine failed repeatedly while it ran this request.");
+    return new ServeError("internal", "The engine failed repeatedly while it ran this request.", { final: true });
   },
 };

@@ -151,7 +151,12 @@ class WorkerTextService implements TextService {
       case "unsent":
       case "died":
         if (this.#closed) return closedError();
-        return new ServeError("internal", "The tokenizer failed on this text.", { param, cause: outcome.cause });
+        return new ServeError("internal", "The tokenizer failed on this text.", {
+          param,
+          // It took two Workers with it.
+          final: outcome.type === "died",
+          cause: outcome.cause,
+        });
       case "overran": {
         const what =
           outcome.stage === "template"

@@ -1,8 +1,18 @@
 import { expect, test } from "bun:test";
 import OpenAI from "openai";
+import { ServeError } from "../../src/core/errors.ts";
 import { MODEL, TestServer } from "./test-server.ts";
 
 const messages = [{ role: "user" as const, content: "Hi" }];
+
+async function failure(call: PromiseLike<unknown>) {
+  try {
+    await call;
+  } catch (error) {
+    return error as InstanceType<typeof OpenAI.APIError>;
+  }
+  throw new Error("nothing failed");
+}
 
 test("a streamed chat of several turns", async () => {
   await using server = new TestServer({ keys: ["sk-one"] });
@@ -60,14 +70,6 @@ test("completions, models, and a request id", async () => {
 test("errors arrive as the client's own classes", async () => {
   await using server = new TestServer({ keys: ["sk-one"] });
   const client = server.openai("sk-one");
-  const failure = async (call: PromiseLike<unknown>) => {
-    try {
-      await call;
-    } catch (error) {
-      return error as InstanceType<typeof OpenAI.APIError>;
-    }
-    throw new Error("nothing failed");
-  };
   const wrongKey = await failure(server.openai("sk-two").chat.completions.create({ model: MODEL, messages }));
   expect(wrongKey).toBeInstanceOf(OpenAI.AuthenticationError);
   const unknown = await failure(client.chat.completions.create({ model: "gpt-4", messages }));
@@ -76,6 +78,24 @@ test("errors arrive as the client's own classes", async () => {
   expect(invalid).toBeInstanceOf(OpenAI.BadRequestError);
   expect(invalid).toMatchObject({ status: 400, param: "temperature", type: "invalid_request_error" });
 });
+
+test("a request that must not be tried again is sent once; other failures are retried", async () => {
+  await using server = new TestServer();
+  const client = server.openai().withOptions({ maxRetries: 1 });
+  for (const [final, times] of [
+    [true, 1],
+    [false, 2],
+  ] as const) {
+    const error = new ServeError("internal", "The engine failed repeatedly.", { final });
+    server.replica.script = () => ({ pieces: [], failAt: { step: -1, error } });
+    for (const stream of [true, false]) {
+      server.replica.requests.length = 0;
+      const failed = await failure(client.chat.completions.create({ model: MODEL, messages, stream }));
+      expect(failed).toBeInstanceOf(OpenAI.InternalServerError);
+      expect(server.replica.requests.length).toBe(times);
+    }
+  }
+}, 15_000);
 
 test("an error in mid-stream is thrown, after what came before it", async () => {
   await using server = new TestServer();

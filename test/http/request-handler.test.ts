@@ -150,7 +150,7 @@ test("a page of a given origin may call, a preflight needs no key, and another o
   );
   expect(stream.headers.get("access-control-allow-origin")).toBe(ORIGIN);
   expect(stream.headers.get("vary")).toBe("Origin");
-  expect(stream.headers.get("access-control-expose-headers")).toBe("x-request-id, retry-after");
+  expect(stream.headers.get("access-control-expose-headers")).toBe("x-request-id, retry-after, x-should-retry");
   await stream.text();
   // The page must be able to read the refusal too.
   const refused = await server.post("/v1/completions", {}, { origin: ORIGIN });

@@ -491,6 +491,17 @@ export function rpcCases(
     expect(detail(error)).toMatchObject({ param: "x", reason: "y", retryAfterS: 2.5 });
   });
 
+  test(`${protocol}: a request that must not be tried again says so to clients that retry`, async () => {
+    for (const final of [true, false]) {
+      replica.failure = { atToken: 0, error: new ServeError("internal", "Failed repeatedly.", { final }) };
+      const rpc = client();
+      for (const run of [() => rpc.complete(hi), () => drainStream(rpc.generate(hi))]) {
+        const { code, metadata } = await failure(run);
+        expect([code, metadata.get("grpc-retry-pushback-ms")]).toEqual([Code.Internal, final ? "-1" : null]);
+      }
+    }
+  });
+
   test(`${protocol}: an internal error is logged and not shown`, async () => {
     const secret = new Error("secret path");
     replica.failure = { atToken: 1, error: secret };

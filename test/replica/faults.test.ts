@@ -87,7 +87,7 @@ test("a request that fails every step is given up, the others are not", async ()
   const poisonous = makeRequest([...prompt(3, 10), poisonToken], { maxTokens: 5 });
   const failing = collect(replica.generate(poisonous, never)).catch((error: unknown) => error);
   const results = Promise.all(requests.map((request) => collect(replica.generate(request, never))));
-  expect(await failing).toMatchObject({ code: "internal" });
+  expect(await failing).toMatchObject({ code: "internal", final: true });
   (await results).forEach((result, i) => {
     expect(result.tokens[0]).toEqual(expectedOutput(requests[i]!));
   });
@@ -98,7 +98,10 @@ test("a request that kills Workers is given up, the others are not", async () =>
   const crashToken = 102;
   const replica = await startReplica({ fake: { faults: { crashToken } } });
   const poisonous = makeRequest([...prompt(3, 10), crashToken], { maxTokens: 5 });
-  expect(await failureOf(collect(replica.generate(poisonous, never)))).toMatchObject({ code: "internal" });
+  expect(await failureOf(collect(replica.generate(poisonous, never)))).toMatchObject({
+    code: "internal",
+    final: true,
+  });
   const [request] = innocent(1, crashToken);
   expect((await collect(replica.generate(request!, never))).tokens[0]).toEqual(expectedOutput(request!));
   await replica.close();

@@ -190,7 +190,7 @@ describe("Workers that fail", () => {
   test("a text that ends two Workers is given up; the next is served", async () => {
     const { service, workers } = await start(sourceOf("gpt2"), 1000, ["fake"]);
     const failed = await failure(service.encode(padded("crash"), false));
-    expect(failed).toMatchObject({ code: "internal", param: "prompt" });
+    expect(failed).toMatchObject({ code: "internal", param: "prompt", final: true });
     expect(String(failed.cause)).toContain("crashed as asked");
     expect(await service.encode(padded("answer"), false)).toEqual(Int32Array.of(2));
     expect(workers()).toBe(3);

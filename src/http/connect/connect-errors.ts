@@ -33,8 +33,8 @@ export function codeName(code: Code): string {
 }
 
 /**
- * The RPC error for any thrown value, with an ErrorDetail where there is more to say than the message. Connect's own errors pass as they are; what is no ServeError
- * becomes `internal`, with the original as its cause, which is logged and never sent.
+ * The RPC error for any thrown value, with an ErrorDetail where there is more to say than the message. Connect's own errors
+ * pass as they are; what is no ServeError becomes `internal`, with the original as its cause, which is logged and never sent.
  */
 export function toConnectError(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error;
@@ -47,7 +47,9 @@ export function toConnectError(error: unknown): ConnectError {
     ...(retryAfterS === undefined ? {} : { retryAfterS }),
   };
   const details = says ? [{ desc: ErrorDetailSchema, value: detail }] : [];
-  return new ConnectError(serveError.message, CODES[serveError.code], undefined, details, serveError.cause);
+  // A negative pushback ends a client's retries (gRFC A6).
+  const metadata = serveError.final ? { "grpc-retry-pushback-ms": "-1" } : undefined;
+  return new ConnectError(serveError.message, CODES[serveError.code], metadata, details, serveError.cause);
 }
 
 /**
