@@ -1,7 +1,6 @@
 import { Fields, invalidField } from "./fields.ts";
 import { jsonResponse } from "./json-response.ts";
 import { decodeMessages } from "./openai/decode-messages.ts";
-import { refuseToolUse } from "./openai/decode-tools.ts";
 import { refuseUnsupported } from "./openai/refuse-unsupported.ts";
 import { decodeRenderOptions } from "./openai/render-options.ts";
 import { readJsonObject } from "./read-json.ts";
@@ -24,7 +23,6 @@ export const tokenize: Endpoint = async (context, deps) => {
     if (!model.text.hasChatTemplate) {
       throw invalidField("messages", `The model '${model.name}' has no chat template.`, "no_chat_template");
     }
-    refuseToolUse(fields);
     const rendered = await model.text.encodeChat(messages, decodeRenderOptions(fields), signal, tenant);
     // Templates write their own special tokens, so the tokenizer's come only where they are asked for.
     ids = addSpecialTokens === true ? await model.text.encode(rendered.text, true, signal, tenant) : rendered.ids;

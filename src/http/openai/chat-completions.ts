@@ -13,7 +13,6 @@ import { ChatAnswer } from "./chat-answer.ts";
 import { ChatChunks } from "./chat-chunks.ts";
 import { decodeMessages } from "./decode-messages.ts";
 import { decodeSampling, decodeStreamOptions, named, type StreamOptions } from "./decode-sampling.ts";
-import { refuseToolUse } from "./decode-tools.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
 import { decodeRenderOptions } from "./render-options.ts";
 import { streamed } from "./streamed.ts";
@@ -45,7 +44,6 @@ async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<Chat
   const model = deps.gateway.model(fields.requiredString("model"));
   const messages = decodeMessages(fields, deps.limits);
   refuseUnsupported(fields, "chat");
-  refuseToolUse(fields);
   const maxCompletionTokens = fields.integer("max_completion_tokens");
   const draft = {
     id: uniqueId("chatcmpl-"),

@@ -6,10 +6,12 @@ import { wellFormed } from "../well-formed.ts";
 import { unsupported } from "./refuse-unsupported.ts";
 
 /**
- * Accepts tools that the model is not to call, which are then none of the template's business; calling them is not
- * supported yet. Throws ServeError invalid_argument.
+ * The tools that the template is to show, as it expects them; undefined where there are none. Only tools that the model is
+ * not to call are accepted: it sees them as in OpenAI's API and vLLM, since a conversation may be about their answers.
+ * Calling them is not supported yet. Throws ServeError invalid_argument.
  */
-export function refuseToolUse(fields: Fields): void {
+export function decodeTools(fields: Fields): object[] | undefined {
+  const shown: object[] = [];
   for (const [listName, choiceName] of [
     ["tools", "tool_choice"],
     ["functions", "function_call"],
@@ -22,8 +24,11 @@ export function refuseToolUse(fields: Fields): void {
       const given = fieldsOf(tool, `${listName}[${i}]`);
       if (listName === "functions") given.requiredString("name");
       else if (given.requiredString("type") === "function") requiredFields(given, "function").requiredString("name");
+      // OpenAI's older form; templates know only the newer.
+      shown.push(listName === "functions" ? { type: "function", function: given.toObject() } : given.toObject());
     }
   }
+  return shown.length === 0 ? undefined : shown;
 }
 
 /** Reads the tool calls of a conversation's past. One a request: their arguments share the bounds of one JSON text. */

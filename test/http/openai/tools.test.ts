@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { ChatTemplate } from "../../../src/text/chat-template.ts";
-import { errorOf, TestServer } from "../test-server.ts";
+import { errorOf, MODEL, TestServer } from "../test-server.ts";
 
 const TOOLS = [{ type: "function", function: { name: "weather", parameters: { type: "object" } } }];
 const call = (args: unknown) => ({ id: "call_1", type: "function", function: { name: "weather", arguments: args } });
@@ -10,17 +10,29 @@ const history = (toolCall: unknown, rest: object = {}) => [
   { role: "tool", tool_call_id: "call_1", name: "weather", content: [{ type: "text", text: "18 °C" }] },
 ];
 
-test("tools that must not be called are accepted, and are none of the template's business", async () => {
+test("tools that must not be called are shown by the template", async () => {
   await using server = new TestServer();
-  for (const fields of [
-    { tools: TOOLS, tool_choice: "none" },
-    { tools: [], tool_choice: "auto" },
-    { tools: [], tool_choice: "none", parallel_tool_calls: false },
-    { functions: [{ name: "f" }], function_call: "none" },
-  ]) {
-    expect((await server.chat(fields)).status).toBe(200);
-    expect(server.text.rendered.at(-1)!.options).toEqual({ addGenerationPrompt: true });
+  for (const [fields, tools] of [
+    [{ tools: TOOLS, tool_choice: "none" }, TOOLS],
+    [{ functions: [{ name: "f" }], function_call: "none" }, [{ type: "function", function: { name: "f" } }]],
+    [{ tools: [], tool_choice: "auto" }, undefined],
+    [{ tools: [], tool_choice: "none", parallel_tool_calls: false }, undefined],
+    [{ tools: null, tool_choice: null }, undefined],
+  ] as const) {
+    const variables = tools === undefined ? {} : { variables: { tools } };
+    const messages = [{ role: "user", content: "Hi" }];
+    for (const path of ["/v1/chat/completions", "/tokenize"]) {
+      expect((await server.post(path, { model: MODEL, messages, ...fields })).status).toBe(200);
+      expect(server.text.rendered.at(-1)!.options).toEqual({ addGenerationPrompt: true, ...variables } as never);
+    }
   }
+});
+
+test("an answer to a call that nobody made is left to the template, since histories are cut at their beginning", async () => {
+  await using server = new TestServer();
+  const messages = history(call("{}")).slice(2);
+  expect((await server.chat({ messages })).status).toBe(200);
+  expect(server.text.rendered.at(-1)!.messages).toMatchObject([{ role: "tool", tool_call_id: "call_1" }]);
 });
 
 test("tool calls of the past reach the template, their arguments as an object", async () => {
@@ -80,12 +92,12 @@ test("malformed histories name the place", async () => {
   }
 });
 
-test("a template in the manner of Hermes writes calls as transformers does", () => {
+test("a template in the manner of Hermes writes tools and calls as transformers does", () => {
   const template = new ChatTemplate(
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}" +
       "{% set c = c.function %}{{ c.name }}:{{ c.arguments | tojson }}{% endfor %}{% endif %}" +
       "{% if m.role == 'tool' %}{{ m.name }}#{{ m.tool_call_id }}{% endif %}{% endfor %}" +
-      "{% if tools is not none %}TOOLS{% endif %}",
+      "{% if tools is not none %}{{ tools | tojson }}{% endif %}",
     {},
   );
   const messages = [
@@ -94,5 +106,9 @@ test("a template in the manner of Hermes writes calls as transformers does", () 
   ];
   expect(template.render(messages, { addGenerationPrompt: true })).toBe(
     '<assistant>weather:{"city": "Zürich", "days": [1, null, true]}<tool>okweather#call_1',
+  );
+  const tools = [{ type: "function", function: { name: "f" } }];
+  expect(template.render([], { addGenerationPrompt: true, variables: { tools } })).toBe(
+    '[{"type": "function", "function": {"name": "f"}}]',
   );
 });
