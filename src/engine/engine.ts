@@ -3,21 +3,20 @@ import { type Backend, BackendError } from "../backend/backend.ts";
 import { StepResult } from "../backend/step-layout.ts";
 import type { Clock } from "../core/clock.ts";
 import { type CommitCounts, commitStep } from "./commit-step.ts";
-import { DeadlineHeap } from "./deadline-heap.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { IdleMemory } from "./idle-memory.ts";
+import { LiveSequences } from "./live-sequences.ts";
 import type { AddRequest, RequestRefused } from "./messages.ts";
 import { StepPacker } from "./pack-step.ts";
 import { PromptLookupDrafter } from "./prompt-lookup-drafter.ts";
 import { endTrials, recover } from "./recovery.ts";
 import { refusalOf } from "./refusal.ts";
 import { Scheduler } from "./scheduler.ts";
-import { type RequestGroup, Sequence } from "./sequence.ts";
+import type { Sequence } from "./sequence.ts";
 import { type EngineStats, emptyStats, FAIL, FINISH } from "./step-message.ts";
 import { StepPlan } from "./step-plan.ts";
 import { StepTiming } from "./step-timing.ts";
 import { StepWriter } from "./step-writer.ts";
-import { TenantAccounts } from "./tenant-accounts.ts";
 import { Throughput } from "./throughput.ts";
 
 /**
@@ -35,9 +34,7 @@ export class Engine {
   readonly #clock: Clock;
   readonly #post: (message: Int32Array) => void;
   readonly #async: boolean;
-  readonly #sequences = new Map<number, Sequence>();
-  readonly #accounts: TenantAccounts;
-  readonly #deadlines = new DeadlineHeap();
+  readonly #sequences: LiveSequences;
   readonly #packer = new StepPacker();
   readonly #writer = new StepWriter();
   readonly #throughput = new Throughput();
@@ -51,7 +48,6 @@ export class Engine {
   /** Told why a sequence alone cannot go on; its FAILED record follows. */
   onRefused: (refusal: RequestRefused) => void = () => {};
   #inFlight: StepPlan | undefined;
-  #numArrived = 0;
   #numWaitingRequests = 0;
   /** An abort has no record, but changes what runs: it is told even when no step follows. */
   #statsChanged = false;
@@ -64,7 +60,7 @@ export class Engine {
     this.#backend = backend;
     this.#clock = clock;
     this.#post = post;
-    this.#accounts = new TenantAccounts(options.sharePrefixCache);
+    this.#sequences = new LiveSequences(options.sharePrefixCache);
     // A draft starts from tokens that are known, so speculation waits for each step.
     this.#async = options.asyncScheduling && options.speculativeTokens === 0;
     const drafter = options.speculativeTokens > 0 ? new PromptLookupDrafter() : undefined;
@@ -99,8 +95,7 @@ export class Engine {
 
   #add(request: AddRequest): void {
     const { info, options } = this.scheduler;
-    const { prompt, sampling } = request;
-    if (prompt.length >= info.maxModelLen) {
+    if (request.prompt.length >= info.maxModelLen) {
       this.#refuse(request, FAIL.tooLong, 0);
       return;
     }
@@ -110,29 +105,10 @@ export class Engine {
       this.#refuse(request, FAIL.overloaded, this.#throughput.secondsFor(this.scheduler.queue.numTokens));
       return;
     }
-    const nowMs = this.#clock.nowMs();
-    const group: RequestGroup = {
-      prompt,
-      sampling: { ...sampling, maxTokens: Math.min(sampling.maxTokens, info.maxModelLen - prompt.length) },
-      priority: request.priority,
-      account: this.#accounts.open(request.tenant),
-      arrival: this.#numArrived++,
-      arrivedMs: nowMs,
-      deadlineMs: request.deadlineInMs === undefined ? Number.POSITIVE_INFINITY : nowMs + request.deadlineInMs,
-      choices: [],
-    };
-    // All are made before any is known here: what fails leaves nothing behind.
-    for (const choice of request.choices) {
-      group.choices.push(new Sequence(choice.id, group, choice.index, choice.outputTokens));
-    }
-    for (const sequence of group.choices) {
-      group.account.numSequences++;
-      this.#sequences.set(sequence.id, sequence);
-      if (group.deadlineMs < Number.POSITIVE_INFINITY) this.#deadlines.push(sequence);
-    }
+    const { choices } = this.#sequences.open(request, info.maxModelLen, this.#clock.nowMs());
     this.#numWaitingRequests++;
-    const [first] = group.choices;
-    for (const sequence of group.choices) this.#endIfComplete(sequence);
+    const [first] = choices;
+    for (const sequence of choices) this.#endIfComplete(sequence);
     if (first!.state === "held") this.#enqueue(first!);
   }
 
@@ -328,8 +304,7 @@ export class Engine {
     else if (sequence.state === "waiting") scheduler.queue.remove(sequence);
     sequence.state = "finished";
     endTrials(scheduler);
-    this.#sequences.delete(sequence.id);
-    this.#accounts.leave(sequence.group.account);
+    this.#sequences.close(sequence);
     const { choices } = sequence.group;
     if (sequence !== choices[0]) return;
     if (!sequence.started) this.#numWaitingRequests--;
@@ -338,9 +313,8 @@ export class Engine {
   }
 
   #expire(): void {
-    if (this.#deadlines.size === 0) return;
     const nowMs = this.#clock.nowMs();
-    for (let late = this.#deadlines.popExpired(nowMs); late; late = this.#deadlines.popExpired(nowMs)) {
+    for (let late = this.#sequences.popExpired(nowMs); late; late = this.#sequences.popExpired(nowMs)) {
       this.#writer.failed(late.id, FAIL.deadline, 0);
       this.#end(late);
     }

@@ -49,8 +49,8 @@ self.onmessage = (event: MessageEvent<InitEngine>) => {
 };
 
 /**
- * Takes messages between steps; while there is nothing to compute it tends its memory, then sleeps. While a step computes the next one is
- * decided as late as it may be, so that who arrives meanwhile is in it.
+ * Takes messages between steps; while there is nothing to compute it tends its memory, then sleeps. While a step computes
+ * the next one is decided as late as it may be, so that who arrives meanwhile is in it.
  */
 function loop(engine: Engine, backend: Backend, mailbox: Mailbox<ToEngine>, post: (message: FromEngine) => void): void {
   let busy = false;
