@@ -87,14 +87,14 @@ deps: $(DEPS) ## Install the pinned packages, bun included
 
 # Made from what the bundler takes in, so after every change of a source.
 NOTICES := build/third-party-notices.txt
-LICENSES := $(wildcard licenses/*.* licenses/*/*)
+LICENSES := $(wildcard src/licenses/*.* src/licenses/*/*)
 $(NOTICES): $(DEPS) build/libscalellm_cpu.so $(MODEL) package.json $(SOURCES) $(LICENSES)
 	@$(call say,NOTICES,$@)
-	$(Q)$(BUN) licenses/notices.ts
+	$(Q)$(BUN) src/licenses/notices.ts
 
 .PHONY: sbom
 sbom: $(DEPS) build/libscalellm_cpu.so $(MODEL) ## Write the binary's parts to build/sbom.cdx.json (CycloneDX 1.6)
-	$(BUN) licenses/sbom.ts build/sbom.cdx.json
+	$(BUN) src/licenses/sbom.ts build/sbom.cdx.json
 
 dist/scalellm: $(DEPS) build/libscalellm_cpu.so $(MODEL) $(NOTICES) package.json $(SOURCES)
 	@mkdir -p dist
@@ -161,8 +161,8 @@ canary: $(DEPS) ## Hostile requests and faults at every seam, a chat after each 
 check: $(DEPS) ## Type checks, lint and format checks
 	@$(call say,TYPES,src test bench)
 	$(Q)node_modules/.bin/tsc -p .
-	@$(call say,LINT,src test bench licenses)
-	$(Q)node_modules/.bin/biome check --error-on-warnings src test bench licenses
+	@$(call say,LINT,src test bench)
+	$(Q)node_modules/.bin/biome check --error-on-warnings src test bench
 	@$(call say,FORMAT,kernels bench test)
 	$(Q)node_modules/.bin/clang-format --dry-run --Werror $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
 
@@ -202,7 +202,7 @@ bench-quants: $(QUANTS) native bench-peers ## The same on Q4_0, K-quants and mix
 
 .PHONY: format
 format: $(DEPS) ## Format all code
-	node_modules/.bin/biome check --write src test bench licenses
+	node_modules/.bin/biome check --write src test bench
 	node_modules/.bin/clang-format -i $(shell find kernels bench test -name '*.cc' -o -name '*.h' | grep -v node_modules)
 
 .PHONY: clean

@@ -7,6 +7,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   core: ["core"],
   config: ["config", "core"],
   gen: [],
+  licenses: ["licenses"],
   metrics: ["metrics"],
   backend: ["backend", "model"],
   model: ["model"],
@@ -59,4 +60,15 @@ test("confined packages stay where they belong", async () => {
     }
   }
   expect(wrong).toEqual([]);
+});
+
+test("the top level holds what a newcomer expects, and nothing else", () => {
+  const folders = [".ci", "bench", "docs", "kernels", "models", "proto", "src", "test"];
+  const { stdout } = Bun.spawnSync(["git", "ls-files"]);
+  const inFolders = stdout
+    .toString()
+    .split("\n")
+    .filter((path) => path.includes("/"));
+  const found = new Set(inFolders.map((path) => path.split("/")[0]!));
+  expect([...found].filter((folder) => !folders.includes(folder))).toEqual([]);
 });

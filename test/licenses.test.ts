@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bundledFiles, bundledPackages, NOTICES } from "../licenses/bundled-packages.ts";
-import { bunParts, bunVersion, gccRuntime, kitokenCrates } from "../licenses/native-parts.ts";
+import { bundledFiles, bundledPackages, NOTICES } from "../src/licenses/bundled-packages.ts";
+import { bunParts, bunVersion, gccRuntime, kitokenCrates } from "../src/licenses/native-parts.ts";
 import { BINARY } from "./e2e/binary.ts";
 
 test("`scalellm licenses` has the notice of everything that the bundler took in, and of what it does not know of", async () => {
@@ -44,14 +44,14 @@ test("every package that the product is declared to need is covered", async () =
 
 test("a package that says nothing of its license stops the build", () => {
   // One whose package.json names a license, but which has no text of it.
-  expect(() => bundledPackages(["node_modules/@connectrpc/connect-web/dist/index.js"])).toThrow("licenses/npm/");
+  expect(() => bundledPackages(["node_modules/@connectrpc/connect-web/dist/index.js"])).toThrow("src/licenses/npm/");
 });
 
 test("make sbom: CycloneDX 1.6 of all parts, the same bytes each time", () => {
   const folder = mkdtempSync(join(tmpdir(), "scalellm-sbom-"));
   const write = (name: string) => {
     const path = join(folder, name);
-    expect(Bun.spawnSync([process.execPath, "licenses/sbom.ts", path]).exitCode).toBe(0);
+    expect(Bun.spawnSync([process.execPath, "src/licenses/sbom.ts", path]).exitCode).toBe(0);
     return readFileSync(path, "utf8");
   };
   const text = write("a.json");

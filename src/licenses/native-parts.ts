@@ -11,6 +11,7 @@ export interface NativePart {
 
 const BUN_LICENSE = "node_modules/bun-types/docs/project/license.mdx";
 const KITOKEN_WASM = "node_modules/kitoken/dist/web_bg.wasm";
+const KERNELS = "build/libscalellm_cpu.so";
 
 /** SPDX's names for what Bun's own list says in words. */
 const SPDX: ReadonlyArray<readonly [RegExp, string]> = [
@@ -28,41 +29,54 @@ export function bunVersion(): string {
 
 /** Bun's statement of its own license and of what it is linked with, as Markdown; it comes with the types of each version. */
 export function bunStatement(): string {
-  return readFileSync(BUN_LICENSE, "utf8").replace(/^---\n.*?\n---\n/s, "").trim();
+  return readFileSync(BUN_LICENSE, "utf8")
+    .replace(/^---\n.*?\n---\n/s, "")
+    .trim();
 }
 
 /** What Bun is linked with, from the tables of its statement. */
 export function bunParts(): NativePart[] {
-  const parts = [...bunStatement().matchAll(/^\| (?!Library|Package|-)(.+?) +\| (.+?) +\|$/gm)].map(([, cell, license]) => {
-    const link = /\[`?([^`\]]+)`?\]\(([^)]+)\)/.exec(cell!);
-    const words = license!.replace(/\[([^\]]+)\]\([^)]+\)/g, "$1");
-    return {
-      name: link?.[1] ?? cell!,
-      license: SPDX.find(([pattern]) => pattern.test(words))?.[1] ?? words,
-      ...(link === null ? {} : { url: link[2]! }),
-    };
-  });
+  const parts = [...bunStatement().matchAll(/^\| (?!Library|Package|-)(.+?) +\| (.+?) +\|$/gm)].map(
+    ([, cell, license]) => {
+      const link = /\[`?([^`\]]+)`?\]\(([^)]+)\)/.exec(cell!);
+      const words = license!.replace(/\[([^\]]+)\]\([^)]+\)/g, "$1");
+      return {
+        name: link?.[1] ?? cell!,
+        license: SPDX.find(([pattern]) => pattern.test(words))?.[1] ?? words,
+        ...(link === null ? {} : { url: link[2]! }),
+      };
+    },
+  );
   if (parts.length < 40) throw new Error(`${BUN_LICENSE} has another form than it had: ${parts.length} parts found`);
   return [{ name: "JavaScriptCore", license: "LGPL-2.0-or-later", url: "https://github.com/oven-sh/webkit" }, ...parts];
 }
 
 /** The Rust crates compiled into kitoken's WebAssembly, which names their sources. Throws for one whose license is not known. */
 export function kitokenCrates(): NativePart[] {
-  const licenses: Record<string, string> = JSON.parse(readFileSync("licenses/crates.json", "utf8"));
-  const found = readFileSync(KITOKEN_WASM, "latin1").matchAll(/registry\/src\/[^/]+\/([a-z0-9_-]+?)-(\d+\.\d+\.\d+)\//g);
-  const crates = new Map([...found].map(([, name, version]) => [`${name} ${version}`, { name: name!, version: version! }]));
+  const licenses: Record<string, string> = JSON.parse(readFileSync("src/licenses/crates.json", "utf8"));
+  const found = readFileSync(KITOKEN_WASM, "latin1").matchAll(
+    /registry\/src\/[^/]+\/([a-z0-9_-]+?)-(\d+\.\d+\.\d+)\//g,
+  );
+  const crates = new Map(
+    [...found].map(([, name, version]) => [`${name} ${version}`, { name: name!, version: version! }]),
+  );
   const std = { name: "rust-std", license: "MIT OR Apache-2.0", url: "https://www.rust-lang.org" };
-  return [std, ...[...crates.values()].sort((a, b) => a.name.localeCompare(b.name)).map(({ name, version }) => {
-    const license = licenses[name];
-    if (license === undefined) throw new Error(`add the license of the crate ${name} to licenses/crates.json`);
-    return { name, version, license, url: `https://crates.io/crates/${name}` };
-  })];
+  return [
+    std,
+    ...[...crates.values()]
+      .sort((a, b) => a.name.localeCompare(b.name))
+      .map(({ name, version }) => {
+        const license = licenses[name];
+        if (license === undefined) throw new Error(`add the license of the crate ${name} to src/licenses/crates.json`);
+        return { name, version, license, url: `https://crates.io/crates/${name}` };
+      }),
+  ];
 }
 
-/** GCC's runtime, linked statically into the kernels. */
+/** GCC's runtime, linked statically into the kernels, of the version that compiled them. */
 export function gccRuntime(): NativePart[] {
-  const { stdout, exitCode } = Bun.spawnSync([process.env.CXX ?? "g++", "-dumpfullversion"]);
-  const version = exitCode === 0 ? { version: stdout.toString().trim() } : {};
+  const version = /GCC: \([^)]*\) (\d+\.\d+\.\d+)/.exec(readFileSync(KERNELS, "latin1"))?.[1];
+  if (version === undefined) throw new Error(`${KERNELS} does not say which GCC compiled it`);
   const license = "GPL-3.0-or-later WITH GCC-exception-3.1";
-  return ["libstdc++", "libgcc"].map((name) => ({ name, ...version, license, url: "https://gcc.gnu.org" }));
+  return ["libstdc++", "libgcc"].map((name) => ({ name, version, license, url: "https://gcc.gnu.org" }));
 }

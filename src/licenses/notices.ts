@@ -1,4 +1,4 @@
-/** Writes the third-party notices of the binary: `bun licenses/notices.ts`. Needs no network. */
+/** Writes the third-party notices of the binary: `bun src/licenses/notices.ts`. Needs no network. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { bundledFiles, bundledPackages, NOTICES } from "./bundled-packages.ts";
 import { bunStatement, bunVersion, gccRuntime, kitokenCrates, type NativePart } from "./native-parts.ts";
@@ -6,11 +6,11 @@ import { bunStatement, bunVersion, gccRuntime, kitokenCrates, type NativePart } 
 const RULE = "=".repeat(100);
 const TEXTS = {
   "Apache License 2.0": "LICENSE",
-  "MIT License": "licenses/texts/MIT.txt",
-  "GNU Library General Public License 2.0": "licenses/texts/LGPL-2.0.txt",
-  "GNU Lesser General Public License 2.1": "licenses/texts/LGPL-2.1.txt",
-  "GNU General Public License 3.0": "licenses/texts/GPL-3.0.txt",
-  "GCC Runtime Library Exception 3.1": "licenses/texts/GCC-exception-3.1.txt",
+  "MIT License": "src/licenses/texts/MIT.txt",
+  "GNU Library General Public License 2.0": "src/licenses/texts/LGPL-2.0.txt",
+  "GNU Lesser General Public License 2.1": "src/licenses/texts/LGPL-2.1.txt",
+  "GNU General Public License 3.0": "src/licenses/texts/GPL-3.0.txt",
+  "GCC Runtime Library Exception 3.1": "src/licenses/texts/GCC-exception-3.1.txt",
 };
 
 const section = (title: string, text: string) => `${RULE}\n${title}\n${RULE}\n\n${text.trim()}\n`;

@@ -7,7 +7,7 @@ export interface BundledPackage {
   readonly version: string;
   /** An SPDX expression. */
   readonly license: string;
-  /** The package's own notice, or ours in licenses/npm where it has none. */
+  /** The package's own notice, or ours in src/licenses/npm where it has none. */
   readonly notice: string;
 }
 
@@ -38,7 +38,8 @@ export function bundledPackages(files: readonly string[]): BundledPackage[] {
 
 function noticeOf(name: string, folder: string): string {
   const own = readdirSync(folder).filter((file) => NOTICE_FILE.test(file));
-  const paths = own.length > 0 ? own.map((file) => join(folder, file)) : [`licenses/npm/${name.replace("/", "+")}.txt`];
+  const paths =
+    own.length > 0 ? own.map((file) => join(folder, file)) : [`src/licenses/npm/${name.replace("/", "+")}.txt`];
   if (!paths.every((path) => existsSync(path))) {
     throw new Error(`${name} has no license file; write its notice to ${paths[0]}`);
   }

@@ -1,4 +1,4 @@
-/** Writes the binary's parts as CycloneDX 1.6 JSON: `bun licenses/sbom.ts FILE`. Equal inputs give equal bytes. */
+/** Writes the binary's parts as CycloneDX 1.6 JSON: `bun src/licenses/sbom.ts FILE`. Equal inputs give equal bytes. */
 import { createHash } from "node:crypto";
 import { createReadStream, readFileSync, writeFileSync } from "node:fs";
 import { bundledFiles, bundledPackages } from "./bundled-packages.ts";
