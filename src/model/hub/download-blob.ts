@@ -3,6 +3,7 @@ import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync }
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ServeError } from "../../core/errors.ts";
+import { failureReason } from "../../core/failure-reason.ts";
 import { backOff, cancelled, type HubAccess, hubGet, isTransient, MAX_ATTEMPTS, statusError } from "./hub-fetch.ts";
 import type { RepoFile } from "./list-repo.ts";
 
@@ -71,7 +72,7 @@ async function fetchAll(download: BlobDownload, incomplete: string): Promise<voi
     failures = reached > furthest ? 1 : failures + 1;
     furthest = Math.max(furthest, reached);
     if (failures >= MAX_ATTEMPTS) {
-      const reason = problem instanceof Error ? problem.message : "the connection ends early";
+      const reason = problem === undefined ? "the connection ends early" : failureReason(problem);
       throw new ServeError("unavailable", `${file.path} cannot be downloaded from ${access.endpoint}: ${reason}`, {
         cause: problem,
       });

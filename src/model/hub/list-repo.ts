@@ -24,6 +24,8 @@ const MAX_METADATA_BYTES = 16 * 1024 * 1024;
 /** A page has 1000 entries; a mirror's may be far smaller. Each names the next, without end if it likes. */
 const MAX_PAGES = 1000;
 const METADATA_TIMEOUT_MS = 30_000;
+/** A hub that has not answered its first question by then is out of reach. */
+const FIRST_ANSWER_TIMEOUT_MS = 10_000;
 
 /** Asks the hub which commit a revision is and what files it has. Throws ServeError. */
 export async function listRepo(access: HubAccess, repo: string, revision: string): Promise<RepoListing> {
@@ -90,8 +92,9 @@ function badAnswer(access: HubAccess, problem: string, cause?: unknown): ServeEr
 /** fetch for @huggingface/hub: our token handling, a deadline, bounds on size and number, retries. Throws ServeError. */
 function metadataFetch(access: HubAccess, what: string): typeof fetch {
   let pages = 0;
+  let hasAnswered = false;
   const attempt = async (url: string, init: RequestInit | undefined): Promise<Response> => {
-    const deadline = AbortSignal.timeout(METADATA_TIMEOUT_MS);
+    const deadline = AbortSignal.timeout(hasAnswered ? METADATA_TIMEOUT_MS : (access.stallMs ?? FIRST_ANSWER_TIMEOUT_MS));
     const signal = access.signal === undefined ? deadline : AbortSignal.any([access.signal, deadline]);
     const response = await hubGet(access, url, { ...init, signal });
     return new Response(await readBounded(access, response), { status: response.status, headers: response.headers });
@@ -102,11 +105,13 @@ function metadataFetch(access: HubAccess, what: string): typeof fetch {
     for (let tries = 1; ; tries++) {
       try {
         const response = await attempt(url, init);
+        hasAnswered = true;
         if (!isTransient(response.status) || tries >= MAX_ATTEMPTS) return response;
       } catch (error) {
         if (access.signal?.aborted) throw cancelled(what);
         if (error instanceof ServeError) throw error;
-        if (tries >= MAX_ATTEMPTS) {
+        // A first question without an answer: a wrong address, no network, a firewall. Asking again would not help.
+        if (!hasAnswered || tries >= MAX_ATTEMPTS) {
           const reason = failureReason(error);
           throw new ServeError("unavailable", `${access.endpoint} cannot be reached: ${reason}`, { cause: error });
         }

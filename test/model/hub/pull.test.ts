@@ -232,6 +232,26 @@ test("repositories, revisions and hubs that are not there", async () => {
   }
 });
 
+test("a hub that cannot be reached is a sentence at once, whatever the pause between attempts", async () => {
+  using folder = new TempFolder();
+  // Accepts, and says nothing: what a firewall or a captive network does.
+  using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const CASES = {
+    "http://127.0.0.1:1": "nothing listens there",
+    "http://nope.invalid": "no such host",
+    "nope.invalid": "that is no URL",
+    "ftp://127.0.0.1": "protocol must be",
+    [`http://127.0.0.1:${silent.port}`]: "no answer came in time",
+  };
+  for (const [endpoint, reason] of Object.entries(CASES)) {
+    // The first pause alone would outlast the test.
+    const options = { endpoint, cacheDir: folder.file("hub"), backoffMs: 600_000, stallMs: 300 };
+    const error = await failure(pull("org/tiny", options));
+    expect(error.code).toBe("unavailable");
+    expect(error.message).toStartWith(`${endpoint} cannot be reached: ${reason}`);
+  }
+});
+
 test("other revisions", async () => {
   await using hub = await FakeHub.start(GGUFS);
   using folder = new TempFolder();
