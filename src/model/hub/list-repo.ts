@@ -94,7 +94,9 @@ function metadataFetch(access: HubAccess, what: string): typeof fetch {
   let pages = 0;
   let hasAnswered = false;
   const attempt = async (url: string, init: RequestInit | undefined): Promise<Response> => {
-    const deadline = AbortSignal.timeout(hasAnswered ? METADATA_TIMEOUT_MS : (access.stallMs ?? FIRST_ANSWER_TIMEOUT_MS));
+    const deadline = AbortSignal.timeout(
+      hasAnswered ? METADATA_TIMEOUT_MS : (access.stallMs ?? FIRST_ANSWER_TIMEOUT_MS),
+    );
     const signal = access.signal === undefined ? deadline : AbortSignal.any([access.signal, deadline]);
     const response = await hubGet(access, url, { ...init, signal });
     return new Response(await readBounded(access, response), { status: response.status, headers: response.headers });
