@@ -121,12 +121,13 @@ describe("over plain HTTP", () => {
     body: string | Uint8Array,
     key = API_KEY,
     type = "application/connect+json",
+    method = "Generate",
   ): Promise<Socket> => {
     const { port } = new URL(listening.baseUrl);
     const socket = connectSocket(Number(port), "127.0.0.1");
     await new Promise<void>((resolve) => socket.once("connect", resolve));
     const head = [
-      `POST ${path}/Generate HTTP/1.1`,
+      `POST ${path}/${method} HTTP/1.1`,
       "host: 127.0.0.1",
       `authorization: Bearer ${key}`,
       `content-type: ${type}`,
@@ -192,6 +193,32 @@ describe("over plain HTTP", () => {
     await new Promise<void>((resolve) => socket.on("close", () => resolve()).resume());
     expect(logged.at(-1)).toMatchObject({ code: "canceled", reason: "stalled_reader" });
   });
+
+  test("a reader that stalls in a long answer of one message, or leaves, is logged as that", async () => {
+    const ids = Array.from({ length: 90_000 }, (_, i) => i % 256);
+    const sampling = { max_tokens: 1, prompt_logprobs: 1 };
+    const body = JSON.stringify({ model: MODEL, token_ids: { ids }, sampling });
+    const open = () => openRaw(body.length, body, API_KEY, "application/json", "Complete");
+    const stalled = await open();
+    stalled.on("error", () => {}).pause();
+    while (logged.length === 0) await Bun.sleep(1);
+    expect(logged).toMatchObject([{ code: "canceled", reason: "stalled_reader", outputTokens: 1 }]);
+    stalled.destroy();
+
+    logged.length = 0;
+    const leaving = await open();
+    await untilData(leaving, /200 OK/);
+    leaving.pause();
+    leaving.destroy();
+    while (logged.length === 0) await Bun.sleep(1);
+    expect(logged).toMatchObject([{ code: "canceled", outputTokens: 1 }]);
+    expect(logged[0]!.reason).toBeUndefined();
+
+    const whole = await post("Complete", body);
+    expect(((await whole.json()) as { usage: object }).usage).toMatchObject({ prompt_tokens: ids.length });
+    while (logged.length === 1) await Bun.sleep(1);
+    expect(logged[1]).toMatchObject({ code: "ok", outputTokens: 1 });
+  }, 30_000);
 
   test("a client that goes away is logged as that", async () => {
     replica.tokenMs = 2;

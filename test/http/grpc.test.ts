@@ -1,11 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { connect as connectHttp2, constants } from "node:http2";
 import { connect as connectSocket } from "node:net";
+import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import type { Limits } from "../../src/config/limits.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../src/gen/grpc/health/v1/health_pb.ts";
-import { InferenceService } from "../../src/gen/scalellm/v1/inference_pb.ts";
+import { CompleteRequestSchema, InferenceService } from "../../src/gen/scalellm/v1/inference_pb.ts";
+import { encodeFrame } from "../../src/http/connect/frame-sink.ts";
 import { createGrpcServer, type GrpcServer } from "../../src/http/grpc/grpc-server.ts";
 import { API_KEY, createFixture, type LogLine, MODEL, type ScriptedReplica } from "./connect-fixture.ts";
 import { rpcCases } from "./rpc-cases.ts";
@@ -164,12 +166,12 @@ describe("bounds", () => {
     const fields = Buffer.concat([Buffer.from([0x0a, MODEL.length]), Buffer.from(MODEL), Buffer.from("\x12\x02hi")]);
     return Buffer.concat([Buffer.from([0, 0, 0, 0, fields.length]), fields]);
   };
-  const call = (key = API_KEY) => {
+  const call = (key = API_KEY, method = "Generate") => {
     const session = connectHttp2(`http://127.0.0.1:${server.port}`);
     session.on("error", () => {});
     const stream = session.request({
       ":method": "POST",
-      ":path": "/scalellm.v1.InferenceService/Generate",
+      ":path": `/scalellm.v1.InferenceService/${method}`,
       "content-type": "application/grpc",
       authorization: `Bearer ${key}`,
       te: "trailers",
@@ -230,6 +232,37 @@ describe("bounds", () => {
     expect(logged.at(-1)).toMatchObject({ code: "canceled", reason: "stalled_reader" });
     session.destroy();
   });
+
+  test("a reader that stalls in a long answer of one message, or leaves, is logged as that", async () => {
+    await restart({ stalledReaderMs: 200 });
+    const request = create(CompleteRequestSchema, {
+      model: MODEL,
+      prompt: { case: "tokenIds", value: { ids: Array.from({ length: 20_000 }, (_, i) => i % 256) } },
+      sampling: { maxTokens: 1, promptLogprobs: 1 },
+    });
+    const body = encodeFrame(CompleteRequestSchema, request);
+    const stalled = call(API_KEY, "Complete");
+    stalled.stream.end(body);
+    while (logged.length === 0) await Bun.sleep(1);
+    expect(logged).toMatchObject([{ code: "canceled", reason: "stalled_reader", outputTokens: 1 }]);
+    stalled.session.destroy();
+
+    const leaving = call(API_KEY, "Complete");
+    leaving.stream.end(body);
+    await new Promise((resolve) => leaving.stream.once("response", resolve));
+    leaving.session.destroy();
+    while (logged.length === 1) await Bun.sleep(1);
+    expect(logged[1]).toMatchObject({ code: "canceled", outputTokens: 1 });
+    expect(logged[1]!.reason).toBeUndefined();
+
+    const whole = call(API_KEY, "Complete");
+    whole.stream.end(body);
+    whole.stream.resume();
+    expect(await whole.status).toBe("0");
+    while (logged.length === 2) await Bun.sleep(1);
+    expect(logged[2]).toMatchObject({ code: "ok", outputTokens: 1 });
+    whole.session.destroy();
+  }, 30_000);
 
   test("a connection carries no more streams than allowed", async () => {
     await restart({ maxGrpcStreams: 2 });

@@ -63,7 +63,7 @@ async function answer(
   bodies: RequestBodies,
 ): Promise<Response> {
   const body = new ResponseBody(limits.stalledReaderMs, () => origin?.release());
-  const prepared = new PreparedAnswer();
+  const prepared = new PreparedAnswer(body.ended);
   // This or the body's own cancel tells of a client that went away; which one fires first depends on what the server is doing.
   if (request.signal.aborted) body.drop();
   request.signal.addEventListener("abort", () => body.drop(), { once: true });

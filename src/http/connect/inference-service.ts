@@ -12,6 +12,7 @@ import type { AnswerPace } from "../answer-pace.ts";
 import { complete } from "./complete.ts";
 import { generateStream } from "./generate-stream.ts";
 import { observeCall } from "./observe-call.ts";
+import { PREPARED_ANSWER } from "./prepared-answer.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { tokenize } from "./tokenize.ts";
 
@@ -55,11 +56,16 @@ export function createInferenceService(deps: RpcDeps): ServiceImpl<typeof Infere
   const observed = async <T>(context: HandlerContext, run: (pace: AnswerPace) => T | Promise<T>): Promise<T> => {
     const call = observeCall(context, deps);
     try {
-      return await run(call.pace);
+      const answer = await run(call.pace);
+      // A long answer is over when it has been sent: its reader may stall, or leave.
+      const sending = context.values.get(PREPARED_ANSWER)?.sending;
+      if (sending === undefined) call.end(true);
+      else void sending.then((unsent) => call.end(true, unsent));
+      return answer;
     } catch (error) {
-      throw call.failed(error);
-    } finally {
+      const failure = call.failed(error);
       call.end(true);
+      throw failure;
     }
   };
   return {

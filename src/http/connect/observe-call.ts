@@ -2,7 +2,7 @@ import type { ConnectError, HandlerContext } from "@connectrpc/connect";
 import { ServeError } from "../../core/errors.ts";
 import { AnswerPace } from "../answer-pace.ts";
 import { CALL_ORIGIN } from "./call-context.ts";
-import { callError } from "./connect-errors.ts";
+import { callError, toConnectError } from "./connect-errors.ts";
 import { logCall } from "./log-call.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 
@@ -14,8 +14,9 @@ export interface ObservedCall {
   /**
    * To be called at the call's end, whatever that was: counts it and writes its access log line. `whole`: the implementation
    * came to its end; one that was left early without an error of its own ends with the reason of the call's signal.
+   * `unsent`: the error that kept its answer from being sent whole.
    */
-  end(whole: boolean): void;
+  end(whole: boolean, unsent?: unknown): void;
 }
 
 /** Follows one call from here to its end, for the lifecycle (a graceful stop waits for it) and the access log. */
@@ -33,8 +34,9 @@ export function observeCall(context: HandlerContext, deps: RpcDeps): ObservedCal
       failure = callError(error, context.signal);
       return failure;
     },
-    end(whole) {
+    end(whole, unsent) {
       finish();
+      if (unsent !== undefined) failure ??= toConnectError(unsent);
       if (!whole) failure ??= callError(new ServeError("cancelled", "The client went away."), context.signal);
       logCall(context, deps, { failure, ms: clock.nowMs() - startedMs, pace });
     },

@@ -9,6 +9,14 @@ import { framePrefix } from "./frame-sink.ts";
 export class PreparedAnswer {
   private blocks: Blocks | undefined;
 
+  /** `sent` resolves when the transport is done with the call's answer: with the error that cut it short, if one did. */
+  constructor(private readonly sent: Promise<unknown>) {}
+
+  /** Set while there is an answer to send: resolves as `sent`. */
+  get sending(): Promise<unknown> | undefined {
+    return this.blocks === undefined ? undefined : this.sent;
+  }
+
   /** In the place of the next message. */
   set(blocks: Blocks): void {
     this.blocks = blocks;

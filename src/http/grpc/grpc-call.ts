@@ -30,11 +30,12 @@ export async function serveCall(
   if (stream.closed || stream.destroyed) return;
   const abort = new AbortController();
   stream.on("close", () => abort.abort(new ConnectError("the call was cancelled", Code.Canceled)));
+  const sent = Promise.withResolvers<unknown>();
   try {
     const body = readBody(stream);
     const header = withCappedTimeout(withShortHeaders(toHeaders(headers)), limits.maxRpcTimeoutMs);
     const writer = new StreamWriter(stream, limits.stalledReaderMs, (reason) => abort.abort(reason));
-    const prepared = new PreparedAnswer();
+    const prepared = new PreparedAnswer(sent.promise);
     // A client may take its time between the messages of a stream of its own, but not within a single request.
     const single = handler.method.methodKind === "unary" || handler.method.methodKind === "server_streaming";
     const response = await handler({
@@ -49,8 +50,10 @@ export async function serveCall(
         .set(PREPARED_ANSWER, prepared)
         .set(CLIENT_ADDRESS, () => stream.session?.socket.remoteAddress ?? ""),
     });
-    await writeResponse(stream, response, writer, prepared);
+    const whole = await writeResponse(stream, response, writer, prepared);
+    sent.resolve(whole ? undefined : abort.signal.reason);
   } catch (error) {
+    sent.resolve(abort.signal.aborted ? abort.signal.reason : error);
     // See illFormed().
     if (error instanceof URIError && !stream.headersSent && !stream.destroyed) {
       const status = { "grpc-status": String(Code.InvalidArgument), "grpc-message": NOT_WELL_FORMED };
@@ -114,12 +117,13 @@ class StreamWriter implements FrameSink {
   }
 }
 
+/** Resolves with false where the stream closed before all was written. */
 async function writeResponse(
   stream: ServerHttp2Stream,
   response: UniversalServerResponse,
   writer: StreamWriter,
   prepared: PreparedAnswer,
-): Promise<void> {
+): Promise<boolean> {
   const head = { ":status": response.status, ...Object.fromEntries(response.header ?? []) };
   const { body = [], trailer } = response;
   const sendHead = (): void => {
@@ -141,10 +145,11 @@ async function writeResponse(
   }
   // Also without a message: a head merged into the trailers would lose which of its fields are which.
   sendHead();
-  if (stream.closed || stream.destroyed) return;
+  if (stream.closed || stream.destroyed) return false;
   stream.end();
   // What is still on its way up was not wanted; without this the client would go on sending it.
   if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+  return true;
 }
 
 function drained(stream: ServerHttp2Stream): Promise<void> {
