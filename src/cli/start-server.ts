@@ -1,3 +1,4 @@
+import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { locateLibrary } from "../backend/library.ts";
 import type { Restart } from "../config/environment.ts";
@@ -91,14 +92,15 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const authentication = new Authentication(settings.apiKey);
   const lifecycle = new Lifecycle();
   const limits = { ...LIMITS, requestTimeoutMs: settings.requestTimeout * 1000 };
+  const listenHost = await addressOf(settings.host);
   const rpc = {
     gateway,
     authentication,
     failedAttempts: new FailedAttempts(clock, limits),
     browserGuard: new BrowserGuard({
-      listenHost: settings.host,
+      listenHost,
       authenticated: authentication.required,
-      allowedHosts: settings.allowedHost,
+      allowedHosts: [...settings.allowedHost, settings.host.toLowerCase()],
       corsOrigins: settings.corsOrigin,
     }),
     clock,
@@ -109,7 +111,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
     refusals: new RefusalLog(logger, clock, limits.refusalLinesPerSecond),
     descriptors: new DescriptorBound(processDescriptors(), limits),
   };
-  if (!isLoopback(settings.host) && !authentication.required) {
+  if (!isLoopback(listenHost) && !authentication.required) {
     logger.warn("listening beyond this machine without an API key: anyone who reaches the port can use the model", {
       host: settings.host,
     });
@@ -261,6 +263,15 @@ function engineOptions(settings: Settings): EngineOptions {
     // A client that knows the seed could make prompts collide.
     hashSeed: crypto.getRandomValues(new Uint32Array(1))[0]!,
   };
+}
+
+/** The address that a name to listen on stands for; the name itself where there is none, which listening will tell. */
+async function addressOf(host: string): Promise<string> {
+  try {
+    return (await lookup(host)).address;
+  } catch {
+    return host;
+  }
 }
 
 function listen(settings: Settings, create: () => HttpServer): HttpServer {

@@ -99,9 +99,9 @@ export function parseHostName(value: string): string {
   return name;
 }
 
-/** An origin as browsers send it, "*" for all. "null" is what any page can send. */
+/** An origin as browsers send it, "*" for all: without its scheme's own port. "null" is what any page can send. */
 export function parseOrigin(value: string): string {
-  const origin = value.toLowerCase();
+  const origin = value.toLowerCase().replace(/^(http:.*):80$|^(https:.*):443$/, "$1$2");
   if (origin !== "*" && !/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#,@*]+$/.test(origin)) {
     throw new ConfigError(`expected an origin without a path, such as https://app.example, or *; got '${value}'`);
   }

@@ -17,8 +17,14 @@ export function parseAuthority(text: string): Authority | undefined {
   const [, v6, name, port = ""] = match;
   if (v6 !== undefined && isIP(v6) !== 6) return undefined;
   if (Number(port) > MAX_PORT) return undefined;
-  const host = (v6 ?? name!).toLowerCase().replace(/\.$/, "");
+  const host = v6 === undefined ? name!.toLowerCase().replace(/\.$/, "") : canonicalHost(v6);
   return { host, port: port === "" ? undefined : Number(port) };
+}
+
+/** As browsers write it: IPv6 in its shortest form, and an address for what else means one ("127.1", "0x7f000001"). */
+function canonicalHost(host: string): string {
+  const url = URL.parse(`http://${isIP(host) === 6 ? `[${host}]` : host}`);
+  return url === null ? host.toLowerCase() : url.hostname.replace(/^\[(.*)\]$/, "$1");
 }
 
 /** Names that browsers and resolvers keep on the machine itself (RFC 6761, section 6.3). */
@@ -28,8 +34,11 @@ function isLocalName(host: string): boolean {
 
 /** A host of the machine itself, by name or address, as in a URL or as in a setting. */
 export function isLoopback(named: string): boolean {
-  const host = named.toLowerCase().replace(/^\[(.*)\]$/, "$1");
-  return isLocalName(host) || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  const host = canonicalHost(named.replace(/^\[(.*)\]$/, "$1"));
+  // The last are IPv4's in IPv6: ::ffff:127.0.0.1.
+  return (
+    isLocalName(host) || host === "::1" || (isIP(host) === 4 && host.startsWith("127.")) || /^::ffff:7f/.test(host)
+  );
 }
 
 /** A host that no attacker's name server can point elsewhere: an address, or localhost. */

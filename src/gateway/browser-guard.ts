@@ -3,7 +3,7 @@ import { reflected } from "../core/reflected.ts";
 import { type Authority, isFixedHost, isLoopback, parseAuthority } from "./authority.ts";
 
 export interface BrowserGuardOptions {
-  /** The address the server listens on. */
+  /** The address the server listens on, not a name for it. */
   readonly listenHost: string;
   /** Keys are asked for. A page does not know them, so it cannot use the server through its visitor's browser. */
   readonly authenticated: boolean;
@@ -48,7 +48,8 @@ export class BrowserGuard {
     const origin = headers.get("origin");
     if (origin === null) {
       // Browsers send an Origin with every cross-site POST; an old one, or a header stripped on the way, still says this.
-      if (method === "GET" || method === "HEAD" || headers.get("sec-fetch-site") !== "cross-site") return;
+      const site = headers.get("sec-fetch-site");
+      if (method === "GET" || method === "HEAD" || site === null || site === "same-origin" || site === "none") return;
     } else if (this.allowsOrigin(origin) || this.isOwn(origin, authority)) return;
     throw new ServeError(
       "permission_denied",

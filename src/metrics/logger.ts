@@ -38,7 +38,7 @@ export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() 
 
 function jsonLine(epochS: number, level: LogLevel, message: string, fields: LogFields): string {
   const time = new Date(epochS * 1000).toISOString();
-  return `${JSON.stringify({ time, level, message, ...plain(fields) })}\n`;
+  return `${harmless(JSON.stringify({ time, level, message, ...plain(fields) }))}\n`;
 }
 
 function prettyLine(epochS: number, level: LogLevel, message: string, fields: LogFields): string {
@@ -50,7 +50,16 @@ function prettyLine(epochS: number, level: LogLevel, message: string, fields: Lo
     const text = typeof value === "object" ? "" : String(value);
     line += ` ${name}=${/^[\w./:@-]+$/.test(text) ? text : JSON.stringify(value)}`;
   }
-  return `${line}\n`;
+  return `${harmless(line)}\n`;
+}
+
+/** What terminals obey, though JSON leaves most of it as it is: controls, line breaks, what turns the direction of writing. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const CONTROLS = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** A line that shows what it holds and does nothing else. */
+function harmless(line: string): string {
+  return line.replace(CONTROLS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /** Longest field of a line: a whole error message fits. What came from outside is cut where it is put in, to less. */

@@ -91,6 +91,13 @@ test("a key that YAML reads as a number is asked for in quotes", () => {
 test("origins and names are what browsers send", () => {
   const { settings } = loadSettings(["--cors-origin", "HTTPS://App.example:8443", "--allowed-host=LLM.example"], {});
   expect([settings.corsOrigin, settings.allowedHost]).toEqual([["https://app.example:8443"], ["llm.example"]]);
+  // Browsers leave the scheme's own port out.
+  const ports = ["https://a.example:443", "http://[::1]:80", "http://a.example:443"].map((at) => `--cors-origin=${at}`);
+  expect(loadSettings(ports, {}).settings.corsOrigin).toEqual([
+    "https://a.example",
+    "http://[::1]",
+    "http://a.example:443",
+  ]);
   for (const origin of ["https://app.example/", "app.example", "null", "https://", "https://*.example", "https://a b"])
     expect(refusal(["--cors-origin", origin])).toStartWith("--cors-origin: ");
   for (const host of ["http://a", "a:80", "a/b", "-a", "*.a"]) expect(refusal(["--allowed-host", host])).toBeString();

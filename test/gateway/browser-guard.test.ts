@@ -24,6 +24,7 @@ function refusal(options: Partial<BrowserGuardOptions>, headers: Record<string, 
 test("what is an authority, and what is none", () => {
   expect(parseAuthority("LocalHost.:80")).toEqual({ host: "localhost", port: 80 });
   expect(parseAuthority("[::1]:8000")).toEqual({ host: "::1", port: 8000 });
+  expect(parseAuthority("[0:0:0::1]")).toEqual({ host: "::1", port: undefined });
   expect(parseAuthority("a_b.c")).toEqual({ host: "a_b.c", port: undefined });
   for (const text of [
     "",
@@ -54,7 +55,20 @@ test("on loopback without a key only addresses, localhost and allowed names are 
     "10.0.0.7",
   ])
     expect(refusal({}, { host })).toBeUndefined();
-  for (const listenHost of ["127.0.0.1", "localhost", "::1", "[::1]", "LOCALHOST", "127.9.9.9"])
+  for (const listenHost of [
+    "127.0.0.1",
+    "localhost",
+    "::1",
+    "[::1]",
+    "LOCALHOST",
+    "127.9.9.9",
+    "127.1",
+    "2130706433",
+    "0x7f.1",
+    "0:0:0:0:0:0:0:1",
+    "::ffff:127.0.0.1",
+    "::ffff:7f00:1",
+  ])
     for (const host of [
       "evil.example",
       "localhost.evil.example",
@@ -97,6 +111,7 @@ test("without a key an Origin must be the server's own or allowed, on every addr
       ["localhost:8000", "http://localhost:8000"],
       ["127.0.0.1:8000", "http://localhost:8000"],
       ["[::1]:8000", "http://[::1]:8000"],
+      ["[0:0::1]:8000", "http://[::1]:8000"],
       ["192.168.1.5:8000", "http://192.168.1.5:8000"],
       ["localhost", "https://localhost"],
       ["localhost", "http://localhost"],
@@ -117,5 +132,11 @@ test("a cross-site request that hides its Origin may read at most", () => {
   const headers = { host: "127.0.0.1:8000", "sec-fetch-site": "cross-site" };
   expect(refusal({}, headers, "POST")).toBe("origin_not_allowed");
   expect(refusal({}, headers, "GET")).toBeUndefined();
-  expect(refusal({}, { ...headers, "sec-fetch-site": "same-origin" }, "POST")).toBeUndefined();
+  for (const [site, reason] of [
+    ["same-origin", undefined],
+    ["none", undefined],
+    ["same-site", "origin_not_allowed"],
+    ["CROSS-SITE", "origin_not_allowed"],
+  ] as const)
+    expect(refusal({}, { ...headers, "sec-fetch-site": site }, "POST")).toBe(reason);
 });

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import http2 from "node:http2";
+import { createConnectHandler } from "../../src/http/connect/create-connect-handler.ts";
+import { createFixture } from "./connect-fixture.ts";
 import { RawClient } from "./raw-client.ts";
 import { MODEL, TestServer, type TestServerOptions } from "./test-server.ts";
 
@@ -75,6 +77,18 @@ test("a malformed Host is a 400 of ours on every path but the probes, which answ
     const { status, id } = await ask(server, `GET /health HTTP/1.1\r\nhost: ${host}`);
     expect({ host, status, id }).toEqual({ host, status: 200, id: expect.stringMatching(/^req-/) });
   }
+});
+
+test("a Host of good form that no URL could have is one like another, with every API", async () => {
+  await using server = new TestServer({ ...OPTIONS, connectHandler: createConnectHandler(createFixture().deps) });
+  const hosts = ["xn--", "xn--a", "1.2.3.4.5", "999.1.1.1", "0x", "a..b.1e9", "..", "-", "~", "_"];
+  const paths = ["/v1/models", "/scalellm.v1.InferenceService/Tokenize?connect=v1&encoding=json&message=%7B%7D"];
+  for (const host of hosts) {
+    const [models, rpc] = await Promise.all(paths.map((path) => ask(server, `GET ${path} HTTP/1.1\r\nhost: ${host}`)));
+    expect({ host, models: models!.status, rpc: rpc!.status }).toEqual({ host, models: 200, rpc: 401 });
+    expect(JSON.parse(rpc!.body)).toMatchObject({ code: "unauthenticated" });
+  }
+  expect(server.log.filter(({ level }) => level === "error")).toEqual([]);
 });
 
 test("two Host headers are a 400, the same twice too, whatever the path and the key", async () => {

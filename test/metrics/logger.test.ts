@@ -25,6 +25,16 @@ test("pretty lines: one each, strings quoted where they need it, undefined left 
   expect(written).toEqual(['22:13:20 INFO  request route=/v1/models status=200 error="two\\nlines"\n']);
 });
 
+test("no text can break a line, colour it, or turn its direction", () => {
+  const hostile = "a\n\r\x1b[31m\x7f\x85\x9b31m\u2028\u2029\u202e\u2066\u200f\u061cz";
+  for (const format of ["json", "pretty"] as const) {
+    const { written, logger } = lines("info", format);
+    logger.info(hostile, { text: hostile, list: [hostile], cause: new Error(hostile) });
+    expect(written[0]!.slice(0, -1)).not.toMatch(/[\p{Cc}\u2028\u2029\p{Bidi_Control}]/u);
+    if (format === "json") expect(JSON.parse(written[0]!)).toMatchObject({ message: hostile, text: hostile });
+  }
+});
+
 test("lines below the level are dropped", () => {
   const { written, logger } = lines("warn", "pretty");
   for (const level of ["debug", "info", "warn", "error"] as const) logger[level](level);

@@ -8,7 +8,7 @@ import {
 import type { Limits } from "../../config/limits.ts";
 import { InferenceService } from "../../gen/scalellm/v1/inference_pb.ts";
 import { declaredLength } from "../body-limit.ts";
-import { requestPath } from "../request-path.ts";
+import { localUrl, requestPath } from "../request-path.ts";
 import { ResponseBody } from "../response-body.ts";
 import { bodyWithin } from "./body-deadline.ts";
 import { CALL_ORIGIN, type CallOrigin } from "./call-context.ts";
@@ -77,7 +77,7 @@ async function answer(
   const answered = handler({
     httpVersion: "",
     method: request.method,
-    url: request.url,
+    url: localUrl(request),
     ...bodies.check(handler.method, headers, requestBody),
     signal: body.signal,
     contextValues: createContextValues()
