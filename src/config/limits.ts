@@ -85,8 +85,8 @@ export const LIMITS = Object.freeze({
   maxDiscardedBodyBytes: 64 * 1024 * 1024,
   /** A request that is refused by its path or protocol is answered when its body has arrived, but after this at the latest. */
   refusedBodyMs: 250,
-  /** A refused request's connection is kept this long for what is left of its body; it would hold a socket for nothing. */
-  refusedBodyS: 5,
+  /** A connection is kept this long after an answer for what is left of the request's body, which would hold a socket for nothing. */
+  unreadBodyS: 5,
   /** Requests of one address that are refused for their key within keyRefusalWindowMs before the answers slow down: people mistype. */
   freeKeyRefusals: 10,
   keyRefusalWindowMs: 60_000,

@@ -3,8 +3,8 @@ import { readJsonObject } from "./read-json.ts";
 import type { Endpoint } from "./request-handler.ts";
 
 /** POST /detokenize, as vLLM's: token ids to text, special tokens included. */
-export const detokenize: Endpoint = async ({ request }, deps) => {
-  const fields = new Fields(await readJsonObject(request, deps));
+export const detokenize: Endpoint = async (context, deps) => {
+  const fields = new Fields(await readJsonObject(context, deps));
   const model = deps.gateway.model(fields.requiredString("model"));
   // No output of this model is longer.
   const bound = { most: model.maxModelLen, what: "token ids", reason: "context_length_exceeded" };

@@ -4,11 +4,15 @@ import { bodyTimeout, bodyTooLarge, declaredLength, maxRequestBytes } from "./bo
 import { exactInteger } from "./exact-integer.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { JsonScanner, restJsonBounds } from "./json-bounds.ts";
+import type { RequestContext } from "./request-context.ts";
 import { wellFormed } from "./well-formed.ts";
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 /** Text decoded from UTF-8 has lone surrogates only where they are written as escapes. */
 const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
+
+/** A request, and what is noted when its body has been read to the end. */
+type RequestBody = Pick<RequestContext, "request" | "bodyPending">;
 
 /**
  * Reads a request's body as a JSON object, whatever its content-type says (as OpenAI does). Throws ServeError:
@@ -17,16 +21,16 @@ const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
  * no JSON object in UTF-8 or beyond restJsonBounds. Of members with one name the last counts, as in JSON.parse.
  */
 export async function readJsonObject(
-  request: Request,
+  body: RequestBody,
   { gateway, limits, turns }: Pick<HttpDeps, "gateway" | "limits" | "turns">,
 ): Promise<Record<string, unknown>> {
-  const encoding = request.headers.get("content-encoding");
+  const encoding = body.request.headers.get("content-encoding");
   if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
     throw new ServeError("invalid_argument", "A compressed request body is not supported.", {
       reason: "unsupported_content_encoding",
     });
   }
-  const text = await readText(request, { gateway, limits, turns });
+  const text = await readText(body, { gateway, limits, turns });
   if (turns.spent()) await turns.next();
   const object = parseObject(text);
   // What the endpoint does with it comes on top.
@@ -54,9 +58,10 @@ function parseObject(text: string): Record<string, unknown> {
 }
 
 async function readText(
-  request: Request,
+  body: RequestBody,
   { gateway, limits, turns }: Pick<HttpDeps, "gateway" | "limits" | "turns">,
 ): Promise<string> {
+  const { request } = body;
   const maxBytes = maxRequestBytes(gateway.models(), limits);
   const deadlineMs = limits.bodyDeadlineMs;
   const scanner = new JsonScanner(restJsonBounds(limits));
@@ -69,8 +74,9 @@ async function readText(
     expired.reject(bodyTimeout(deadlineMs));
   }, deadlineMs);
   try {
-    if (declared === undefined) return await readUnbounded(request, maxBytes, expired.promise, scanner);
+    if (declared === undefined) return await readUnbounded(body, maxBytes, expired.promise, scanner);
     const bytes = await Promise.race([request.bytes(), expired.promise]);
+    body.bodyPending = false;
     if (turns.spent()) await turns.next();
     scanner.push(bytes);
     if (turns.spent()) await turns.next();
@@ -88,20 +94,23 @@ async function readText(
 
 /** A body that does not say how long it is. Rejects when `expired` does. */
 async function readUnbounded(
-  request: Request,
+  body: RequestBody,
   maxBytes: number,
   expired: Promise<never>,
   scanner: JsonScanner,
 ): Promise<string> {
-  if (request.body === null) return "";
-  const reader = request.body.getReader();
+  if (body.request.body === null) return "";
+  const reader = body.request.body.getReader();
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";
   let received = 0;
   try {
     for (;;) {
       const { done, value } = await Promise.race([reader.read(), expired]);
-      if (done) return text + decoder.decode();
+      if (done) {
+        body.bodyPending = false;
+        return text + decoder.decode();
+      }
       received += value.length;
       if (received > maxBytes) throw bodyTooLarge(maxBytes);
       scanner.push(value);

@@ -5,21 +5,22 @@ const MAX_BYTES = 64 * 1024;
 
 /**
  * Resolves when the rest of a refused request has come, or has had its time. A request that is answered before its end can
- * no longer turn out to be malformed, and a client that is still sending may not look at an answer.
+ * no longer turn out to be malformed, and a client that is still sending may not look at an answer. Whether all has come.
  */
 export async function requestArrived(
   request: Request,
   { refusedBodyMs }: Pick<Limits, "refusedBodyMs">,
-): Promise<void> {
+): Promise<boolean> {
   const { body } = request;
-  if (body === null) return;
+  if (body === null) return true;
   const expired = Promise.withResolvers<"expired">();
   const timer = setTimeout(() => expired.resolve("expired"), refusedBodyMs);
   const reader = body.getReader();
   try {
     for (let bytes = 0; bytes < MAX_BYTES; ) {
       const read = await Promise.race([reader.read(), expired.promise]);
-      if (read === "expired" || read.done) return;
+      if (read === "expired") return false;
+      if (read.done) return true;
       bytes += read.value.length;
     }
   } catch {
@@ -28,4 +29,5 @@ export async function requestArrived(
     clearTimeout(timer);
     reader.releaseLock();
   }
+  return false;
 }

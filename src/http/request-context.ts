@@ -25,9 +25,10 @@ export class RequestContext {
   streamEnded: Promise<unknown> | undefined;
   /** Set by the handler: ends the work's share of the request. A stream calls it before its last byte, later has no effect. */
   release: () => void = () => {};
+  /** Part of the request's body may still be on its way. Whoever reads a body to its end says that it is not. */
+  bodyPending: boolean;
   /** Set by an endpoint that writes the access log's line itself. */
   accessLogged = false;
-  #closesSoon = false;
   private readonly aborter = new AbortController();
   private readonly unlink: () => void;
 
@@ -45,6 +46,7 @@ export class RequestContext {
     this.requestId = options.requestId;
     this.arrivedMs = options.arrivedMs;
     this.turns = options.turns;
+    this.bodyPending = hasBody(request);
     this.pace = new AnswerPace(options.clock, options.arrivedMs);
     const onDisconnect = () => this.abort(new ServeError("cancelled", "The client went away."));
     const onStop = () => this.abort(options.stopSignal.reason);
@@ -71,15 +73,6 @@ export class RequestContext {
     return this.aborter.signal;
   }
 
-  /** The connection is not worth keeping once the request is over. */
-  closeSoon(): void {
-    this.#closesSoon = true;
-  }
-
-  get closesSoon(): boolean {
-    return this.#closesSoon;
-  }
-
   abort(reason: unknown): void {
     this.aborter.abort(reason);
   }
@@ -88,6 +81,10 @@ export class RequestContext {
   close(): void {
     this.unlink();
   }
+}
+
+function hasBody({ headers }: Request): boolean {
+  return Number(headers.get("content-length") ?? 0) > 0 || headers.has("transfer-encoding");
 }
 
 /** The client's request id if it is printable and short enough to copy into logs and a header. */

@@ -4,14 +4,13 @@ import { errorResponse, httpStatus } from "./error-response.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { grpcRefusal, isNativeGrpc, wrongPortError } from "./native-grpc.ts";
 import { NO_ROOM, noRoomError } from "./refusing-listener.ts";
+import { requestArrived } from "./request-arrived.ts";
 import { acceptedRequestId, type ConnectionServer, RequestContext, uniqueId } from "./request-context.ts";
 import { hasSeveralHosts, requestPath, settleUrl } from "./request-path.ts";
 import { TurnQueue } from "./turn-queue.ts";
 
 export type Endpoint = (context: RequestContext, deps: HttpDeps) => Response | Promise<Response>;
 
-/** Idle seconds of a connection that should end: the least there is. */
-const HURRIED_IDLE_S = 1;
 /** Probes answer without a key. */
 const OPEN_PATHS = new Set(["/health", "/ready"]);
 /** What operators look at while a server drains. */
@@ -85,7 +84,8 @@ export class RequestHandler {
     // A stream may be silent for long while it is queued; the deadlines are ours from here.
     context.setIdleTimeout(0);
     const release = () => {
-      context.setIdleTimeout(context.closesSoon ? HURRIED_IDLE_S : this.deps.limits.idleConnectionS);
+      const { unreadBodyS, idleConnectionS } = this.deps.limits;
+      context.setIdleTimeout(context.bodyPending ? unreadBodyS : idleConnectionS);
       end();
     };
     context.release = release;
@@ -110,6 +110,11 @@ export class RequestHandler {
       // What an abort makes a layer throw is its own affair; the reason is what happened.
       return this.failed(context, route, context.signal.aborted ? context.signal.reason : error);
     }
+  }
+
+  /** Resolves when the rest of a request that will be refused has come, or has had its time. */
+  async arrived(request: Request): Promise<void> {
+    if (await requestArrived(request, this.deps.limits)) this.contextOf(request).bodyPending = false;
   }
 
   refuse(request: Request, error: ServeError, headers: Record<string, string> = {}): Response {
@@ -166,10 +171,10 @@ export class RequestHandler {
 
   private finished(context: RequestContext, route: string, response: Response, error: unknown): Response {
     const { request } = context;
-    if (response.status >= 400) {
-      if (this.mustClose(request, response.status, error)) response.headers.set("connection", "close");
-      if (hasBody(request) && !request.bodyUsed) context.setIdleTimeout(this.deps.limits.refusedBodyS);
+    if (response.status >= 400 && this.mustClose(request, response.status, error)) {
+      response.headers.set("connection", "close");
     }
+    if (context.bodyPending) context.setIdleTimeout(this.deps.limits.unreadBodyS);
     this.mark(context, response);
     this.record(context, route, response.status, error);
     return response;
@@ -213,8 +218,4 @@ function badHost(message: string): ServeError {
 /** Whether a request was turned away. One whose client left (499), or that took too long, was served. */
 function isRefusal(code: number): boolean {
   return code === 503 || (code >= 400 && code < 499);
-}
-
-function hasBody(request: Request): boolean {
-  return Number(request.headers.get("content-length") ?? 0) > 0 || request.headers.has("transfer-encoding");
 }

@@ -3,7 +3,6 @@ import { ServeError } from "../core/errors.ts";
 import { reflected } from "../core/reflected.ts";
 import type { HttpDeps } from "./http-deps.ts";
 import { Listener } from "./listener.ts";
-import { requestArrived } from "./request-arrived.ts";
 import type { ConnectionServer } from "./request-context.ts";
 import { type Endpoint, RequestHandler } from "./request-handler.ts";
 import { requestPath } from "./request-path.ts";
@@ -82,7 +81,7 @@ function createRouter(deps: HttpDeps, handler: RequestHandler) {
   // Order matters: hooks apply to the routes after them.
   app.onError({ as: "global" }, async ({ request, code, error }) => {
     const path = requestPath(request);
-    if (code === "NOT_FOUND") await requestArrived(request, deps.limits);
+    if (code === "NOT_FOUND") await handler.arrived(request);
     const known = code === "NOT_FOUND" ? matchRoute(path) : [];
     if (known.length > 0 && !known.some((route) => route.method === request.method)) {
       const allow = known.map((route) => route.method).join(", ");

@@ -10,7 +10,7 @@ import type { Endpoint } from "./request-handler.ts";
 export const tokenize: Endpoint = async (context, deps) => {
   const { gateway, limits } = deps;
   const { signal, tenant } = context;
-  const fields = new Fields(await readJsonObject(context.request, deps));
+  const fields = new Fields(await readJsonObject(context, deps));
   const model = gateway.model(fields.requiredString("model"));
   const prompt = fields.string("prompt");
   const addSpecialTokens = fields.boolean("add_special_tokens");

@@ -84,7 +84,7 @@ test("a body that says how large it is is not read as a stream", async () => {
     return request;
   };
   const { deps } = createFixture();
-  expect(await readJsonObject(post("/v1/completions", BODY), deps)).toEqual(BODY);
+  expect(await readJsonObject({ request: post("/v1/completions", BODY), bodyPending: true }, deps)).toEqual(BODY);
   const call = post("/scalellm.v1.InferenceService/Tokenize", { model: RPC_MODEL, text: "Hi" });
   expect(await (await createConnectHandler(deps)(call)!).json()).toMatchObject({ count: 3 });
 });

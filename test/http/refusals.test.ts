@@ -70,7 +70,7 @@ test("Connect and gRPC count with it", async () => {
 });
 
 test("a refused request's connection does not wait long for its body", async () => {
-  await using server = new TestServer({ keys: ["good"], limits: { refusedBodyS: 1, idleConnectionS: 200 } });
+  await using server = new TestServer({ keys: ["good"], limits: { unreadBodyS: 1, idleConnectionS: 200 } });
   const silent = await RawClient.connect(server.url);
   silent.request("POST", "/v1/completions", { "content-length": 1000 });
   const dripping = await RawClient.connect(server.url);
@@ -79,6 +79,86 @@ test("a refused request's connection does not wait long for its body", async () 
   await Promise.all([silent.until("401 Unauthorized"), dripping.until("401 Unauthorized")]);
   await Promise.all([silent.untilClosed(), dripping.untilClosed()]);
   clearInterval(drip);
+}, 60_000);
+
+test("whatever the answer, its connection does not wait long for a body that nobody reads", async () => {
+  const { deps } = createFixture();
+  const limits = { unreadBodyS: 1, idleConnectionS: 200 };
+  const connectHandler = createConnectHandler({ ...deps, limits: { ...deps.limits, ...limits } });
+  await using server = new TestServer({ connectHandler, limits });
+  const service = "/scalellm.v1.InferenceService";
+  const cases: Array<[string, string, string, Record<string, string>]> = [
+    ["POST", "/no/such", "text/plain", {}],
+    ["POST", "/v1/models", "text/plain", {}],
+    ["GET", "/v1/models", "text/plain", {}],
+    ["GET", "/health", "text/plain", {}],
+    ["OPTIONS", "/v1/models", "text/plain", {}],
+    ["POST", "/v1/completions", "application/json", { "content-encoding": "br" }],
+    ["POST", "/v1/completions", "application/json", { host: "%%" }],
+    ["POST", `${service}/Nope`, "application/json", {}],
+    // No key; the last two say so behind a status of 200.
+    ["POST", `${service}/Tokenize`, "application/json", {}],
+    ["POST", `${service}/Tokenize`, "application/grpc-web+proto", {}],
+    ["POST", `${service}/Generate`, "application/connect+json", {}],
+    ["POST", `${service}/Tokenize`, "application/grpc", {}],
+    ["POST", `${service}/Tokenize`, "text/plain", {}],
+    ["POST", `${service}/Tokenize`, "application/json", { "content-encoding": "br" }],
+    [
+      "POST",
+      `${service}/Tokenize`,
+      "application/json",
+      { authorization: `Bearer ${API_KEY}`, "content-length": "9999999" },
+    ],
+  ];
+  const answered = async (
+    method: string,
+    path: string,
+    type: string,
+    headers: Record<string, string>,
+    framing: object,
+  ) => {
+    const client = await RawClient.connect(server.url);
+    client.request(method, path, { "content-type": type, ...framing, ...headers });
+    const drip = setInterval(() => client.write("1\r\na\r\n"), 100);
+    await client.untilClosed().finally(() => clearInterval(drip));
+    expect([path, type, client.received]).toEqual([path, type, expect.stringMatching(/^HTTP\/1.1 \d\d\d /)]);
+  };
+  await Promise.all(
+    cases.flatMap(([method, path, type, headers]) =>
+      [{ "content-length": "9999" }, { "transfer-encoding": "chunked" }].map((framing) =>
+        answered(method, path, type, headers, "content-length" in headers ? {} : framing),
+      ),
+    ),
+  );
+}, 60_000);
+
+test("a body that has been read leaves its connection as long as any, refused or not", async () => {
+  const limits = { unreadBodyS: 1, idleConnectionS: 200 };
+  const { deps } = createFixture();
+  await using server = new TestServer({ connectHandler: createConnectHandler(deps), limits });
+  const rpc = { "content-type": "application/json", authorization: `Bearer ${API_KEY}` };
+  const cases: Array<[string, Record<string, string>, string]> = [
+    ["/v1/completions", {}, "400"],
+    ["/no/such", {}, "404"],
+    ["/scalellm.v1.InferenceService/Tokenize", rpc, "404"],
+  ];
+  const clients = await Promise.all(
+    cases.flatMap(([path, headers, status]) =>
+      [false, true].map(async (chunked) => {
+        const client = await RawClient.connect(server.url);
+        const framing = chunked ? { "transfer-encoding": "chunked" } : { "content-length": "2" };
+        client.request("POST", path, { ...headers, ...framing }, chunked ? "2\r\n{}\r\n0\r\n\r\n" : "{}");
+        await client.until(`HTTP/1.1 ${status}`);
+        return client;
+      }),
+    ),
+  );
+  // One of Bun's steps of four seconds is enough to close what has one second.
+  await Bun.sleep(5000);
+  for (const client of clients) {
+    client.request("GET", "/health");
+    await client.until('{"status":"ok"}');
+  }
 }, 60_000);
 
 test("a flood of refused requests fills no log, and is counted", async () => {

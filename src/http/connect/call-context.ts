@@ -14,8 +14,8 @@ export interface CallOrigin {
   release(): void;
   /** The client's IP address. */
   clientAddress(): string;
-  /** The client has more to send than anyone wants to read: its connection ends soon after the answer. */
-  closeSoon(): void;
+  /** Part of the request's body may still be on its way; false once it has been read to its end. */
+  bodyPending: boolean;
 }
 
 export const CALL_ORIGIN = createContextKey<CallOrigin | undefined>(undefined, { description: "call origin" });

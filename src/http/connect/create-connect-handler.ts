@@ -70,9 +70,8 @@ async function answer(
   let late = false;
   const onLate = () => {
     late = true;
-    origin?.closeSoon();
   };
-  const requestBody = bodyWithin(readBody(request, limits), limits.bodyDeadlineMs, onLate);
+  const requestBody = bodyWithin(readBody(request, limits, origin), limits.bodyDeadlineMs, onLate);
   const headers = withCappedTimeout(withShortHeaders(request.headers), limits.maxRpcTimeoutMs);
   const answered = handler({
     httpVersion: "",
@@ -93,14 +92,20 @@ async function answer(
   });
 }
 
-function readBody(request: Request, { maxBodyBytes }: Limits): AsyncIterable<Uint8Array> {
+async function* readBody(
+  request: Request,
+  { maxBodyBytes }: Limits,
+  origin: CallOrigin | undefined,
+): AsyncGenerator<Uint8Array> {
   const declared = declaredLength(request.headers);
-  if (declared !== undefined && declared <= maxBodyBytes) return inOneChunk(request);
-  return universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
-}
-
-async function* inOneChunk(request: Request): AsyncGenerator<Uint8Array> {
-  yield await request.bytes();
+  if (declared !== undefined && declared <= maxBodyBytes) {
+    const bytes = await request.bytes();
+    if (origin !== undefined) origin.bodyPending = false;
+    yield bytes;
+    return;
+  }
+  yield* universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
+  if (origin !== undefined) origin.bodyPending = false;
 }
 
 /** A body of known length goes out whole; anything else is a stream. */

@@ -40,7 +40,7 @@ export const chatCompletions: Endpoint = async (context, deps) => {
 const PARAMS = { prompt: "messages", logprobs: "top_logprobs" };
 
 async function decodeChat(context: RequestContext, deps: HttpDeps): Promise<ChatRequest> {
-  const fields = new Fields(await readJsonObject(context.request, deps));
+  const fields = new Fields(await readJsonObject(context, deps));
   const model = deps.gateway.model(fields.requiredString("model"));
   const messages = decodeMessages(fields, deps.limits);
   refuseUnsupported(fields, "chat");

@@ -31,7 +31,7 @@ export interface CompletionsRequest extends StreamOptions {
 
 /** Reads, tokenises and checks a completions request. Throws ServeError. */
 export async function decodeCompletions(context: RequestContext, deps: HttpDeps): Promise<CompletionsRequest> {
-  const fields = new Fields(await readJsonObject(context.request, deps));
+  const fields = new Fields(await readJsonObject(context, deps));
   const model = deps.gateway.model(fields.requiredString("model"));
   const prompts = decodePrompts(fields, deps.limits, model.maxModelLen);
   refuseUnsupported(fields, "completions");
