@@ -1,27 +1,35 @@
 import { ConfigError, parseInteger, parseNumber } from "../config/parse.ts";
 import { nearestName } from "../core/nearest-name.ts";
+import { samplingField } from "../core/sampling-fields.ts";
+import type { SamplingParams } from "../core/sampling-params.ts";
 
 const anyInteger = (value: string) => parseInteger(value, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
-const number = (low: number, high: number) => (value: string) => parseNumber(value, low, high);
 
-/** What a person may choose for an answer: the request's field, its help and its reader. Ranges are the API's. */
+/** Reads a number within the API's range. */
+function ranged(field: keyof SamplingParams): (value: string) => number {
+  const { kind, min, max } = samplingField(field);
+  const parse = kind === "int32" ? parseInteger : parseNumber;
+  return (value) => parse(value, min!, max!);
+}
+
+/** What a person may choose for an answer: the request's field, its help and its reader. */
 export const CHAT_OPTIONS = {
   "max-tokens": {
     hint: "N",
     help: "most tokens of an answer",
-    parse: (value: string) => parseInteger(value, 1, 2 ** 31 - 1),
+    parse: ranged("maxTokens"),
   },
-  temperature: { hint: "T", help: "0 is greedy; default: the model's own", parse: number(0, 2) },
-  "top-p": { hint: "P", help: "sample from the likeliest tokens that make up this share", parse: number(0, 1) },
+  temperature: { hint: "T", help: "0 is greedy; default: the model's own", parse: ranged("temperature") },
+  "top-p": { hint: "P", help: "sample from the likeliest tokens that make up this share", parse: ranged("topP") },
   "top-k": {
     hint: "K",
     help: "sample from the K likeliest tokens; 0: all",
-    parse: (value: string) => parseInteger(value, 0, 2 ** 31 - 1),
+    parse: ranged("topK"),
   },
-  "min-p": { hint: "P", help: "drop tokens less likely than this share of the likeliest", parse: number(0, 1) },
-  "repetition-penalty": { hint: "R", help: "over 1: repeat less", parse: number(0.01, 100) },
-  "presence-penalty": { hint: "X", help: "-2 to 2: over 0, say new things", parse: number(-2, 2) },
-  "frequency-penalty": { hint: "X", help: "-2 to 2: over 0, repeat words less", parse: number(-2, 2) },
+  "min-p": { hint: "P", help: "drop tokens less likely than this share of the likeliest", parse: ranged("minP") },
+  "repetition-penalty": { hint: "R", help: "over 1: repeat less", parse: ranged("repetitionPenalty") },
+  "presence-penalty": { hint: "X", help: "-2 to 2: over 0, say new things", parse: ranged("presencePenalty") },
+  "frequency-penalty": { hint: "X", help: "-2 to 2: over 0, repeat words less", parse: ranged("frequencyPenalty") },
   seed: { hint: "N", help: "the same seed gives the same answers", parse: anyInteger },
 } as const;
 

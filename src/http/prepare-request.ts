@@ -24,8 +24,8 @@ export interface RequestDraft {
   params?: Readonly<Record<string, string>>;
 }
 
-/** The name of a field in both APIs. */
-const BY_NAME = new Map<string, string>(SAMPLING_FIELDS.map(({ field, name }) => [field, name]));
+/** By field: its name in both APIs. */
+const NAMES = new Map<string, string>(SAMPLING_FIELDS.map(({ field, name }) => [field, name]));
 
 function invalid(param: string, message: string, reason = "invalid_value"): ServeError {
   return new ServeError("invalid_argument", message, { param, reason });
@@ -83,7 +83,10 @@ function checkResume(draft: RequestDraft, sampling: SamplingParams, vocabSize: n
   }
 }
 
-/** What the request names over the checkpoint's defaults over what the model is known to need over the API's; written as other servers take it too. */
+/**
+ * All sampling parameters: the request's own, else the checkpoint's defaults, else what the model is known to need, else the
+ * API's defaults. Values that other servers take for "all" or "none" become ours.
+ */
 function resolveSampling(draft: RequestDraft, model: ServedModel, room: number): SamplingParams {
   const named = Object.fromEntries(Object.entries(draft.sampling).filter(([, value]) => value !== undefined));
   const sampling: SamplingParams = {
@@ -121,7 +124,7 @@ function checkNumbers(sampling: SamplingParams, paramOf: (field: keyof SamplingP
  * Throws ServeError invalid_argument that names the parameter; `context_length_exceeded` for a prompt without room.
  */
 export function prepareRequest(draft: RequestDraft, model: ServedModel): GenerateRequest {
-  const paramOf = (field: string) => draft.params?.[field] ?? BY_NAME.get(field) ?? field;
+  const paramOf = (field: string) => draft.params?.[field] ?? NAMES.get(field) ?? field;
   const room = model.maxModelLen - draft.promptTokenIds.length;
   if (draft.promptTokenIds.length === 0) throw invalid(paramOf("prompt"), "The prompt must have at least one token.");
   if (room < 1) {
