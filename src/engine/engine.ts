@@ -9,7 +9,7 @@ import { LiveSequences } from "./live-sequences.ts";
 import type { AddRequest, RequestRefused } from "./messages.ts";
 import { StepPacker } from "./pack-step.ts";
 import { PromptLookupDrafter } from "./prompt-lookup-drafter.ts";
-import { endTrials, recover } from "./recovery.ts";
+import { endTrials, MAX_GIVEN_UP_IN_ROW, recover } from "./recovery.ts";
 import { refusalOf } from "./refusal.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
@@ -49,6 +49,8 @@ export class Engine {
   onRefused: (refusal: RequestRefused) => void = () => {};
   #inFlight: StepPlan | undefined;
   #numWaitingRequests = 0;
+  /** Sequences given up since a step last worked. */
+  #givenUpInRow = 0;
   /** An abort has no record, but changes what runs: it is told even when no step follows. */
   #statsChanged = false;
 
@@ -214,6 +216,7 @@ export class Engine {
       return;
     }
     const doneMs = this.#clock.nowMs();
+    this.#givenUpInRow = 0;
     this.scheduler.done = plan.step;
     this.scheduler.slots.settle(plan.step);
     this.#observe(plan, doneMs);
@@ -253,6 +256,10 @@ export class Engine {
     }
     this.#spare.push(failed, ...lost);
     this.#flush();
+    this.#givenUpInRow += givenUp.length;
+    if (this.#givenUpInRow >= MAX_GIVEN_UP_IN_ROW) {
+      throw new BackendError(STATUS.device, `no step works any more: ${error.message}`);
+    }
   }
 
   #enqueue(sequence: Sequence): void {

@@ -6,6 +6,8 @@ import type { StepPlan } from "./step-plan.ts";
 const FAULTS_BEFORE_TRIAL = 2;
 /** After this many, the last ones alone, it is given up: a poisonous request must not stop the others for ever. */
 const MAX_FAULTS = 4;
+/** Sequences given up in a row without a step that works: then it is the device, though each failed alone. */
+export const MAX_GIVEN_UP_IN_ROW = 16;
 
 /**
  * Puts everything back in line after a failed step: what ran is computed again from its tokens, so that streams pause

@@ -44,6 +44,27 @@ test("requests that make steps fail are given up, and no other, however few fit 
   for (let seed = 1; seed <= 60; seed++) run(seed);
 }, 30_000);
 
+test("where no step works any more the process is given up, not the requests one by one", () => {
+  const poisonous = (harness: Harness, times: number) => {
+    for (let i = 0; i < times; i++) {
+      harness.add([1, 2, POISON], { maxTokens: 3 });
+      harness.finish();
+    }
+  };
+  const broken = new Harness({}, { faults: { rate: 1 } });
+  poisonous(broken, 15);
+  expect(() => poisonous(broken, 1)).toThrow("no step works any more");
+  expect(broken.outcomes.map(({ failed }) => failed)).toEqual(Array(16).fill(FAIL.internal));
+  // Poisonous requests alone are no reason, as long as others get somewhere in between.
+  const sound = new Harness({}, { faults: { poisonToken: POISON } });
+  for (let i = 0; i < 3; i++) {
+    poisonous(sound, 10);
+    const id = sound.add([1, 2, 3], { maxTokens: 1 });
+    sound.finish();
+    expect(sound.outcomes[id]!.tokens.length).toBe(1);
+  }
+});
+
 test("a suspect whose trial ends with its last token still in flight leaves nobody beside the next one", () => {
   const harness = new Harness({ asyncScheduling: true }, { faults: { poisonToken: POISON } });
   const prompt = (seed: number) => Array.from({ length: 8 }, (_, i) => (seed * 50 + i * 3) % 900);
