@@ -19,6 +19,8 @@ export class MeasuredServer implements AsyncDisposable {
   private constructor(
     private readonly child: Bun.Subprocess,
     private readonly reply: () => Promise<Measured>,
+    /** Rejects when the server has ended: whoever waits for it would wait for ever. */
+    private readonly ended: Promise<never>,
     private readonly started: Started,
     private readonly session: ClientHttp2Session,
   ) {}
@@ -33,11 +35,13 @@ export class MeasuredServer implements AsyncDisposable {
         next = Promise.withResolvers();
       },
     });
-    const failed = child.exited.then((code) => {
-      throw new Error(`the server ended with ${code}; run test/loop/turn-server.ts to see why`);
+    const ended = child.exited.then((code) => {
+      const how =
+        child.signalCode === null ? `code ${code}` : `${child.signalCode}, as Bun ends it when a test times out`;
+      throw new Error(`the server has ended with ${how}; run test/loop/turn-server.ts to see why`);
     });
-    const started: Started = await Promise.race([next.promise, failed]);
-    failed.catch(() => {});
+    ended.catch(() => {});
+    const started: Started = await Promise.race([next.promise, ended]);
     const reply = (): Promise<Measured> => {
       const { promise } = next;
       child.send("measure");
@@ -45,14 +49,15 @@ export class MeasuredServer implements AsyncDisposable {
     };
     const session = connect(`http://${started.grpc}`, { settings: { initialWindowSize: 2 ** 24 } });
     session.setLocalWindowSize(2 ** 30);
-    return new MeasuredServer(child, reply, started, session);
+    session.on("error", () => {});
+    return new MeasuredServer(child, reply, ended, started, session);
   }
 
   /** The longest turn since the last call. */
   async measure(): Promise<Measured> {
     // The turn that ended last is seen by the sampler's next.
-    await Bun.sleep(20);
-    return this.reply();
+    await Promise.race([Bun.sleep(20), this.ended]);
+    return Promise.race([this.reply(), this.ended]);
   }
 
   get url(): string {
@@ -103,7 +108,7 @@ export class MeasuredServer implements AsyncDisposable {
       .on("error", () => {})
       .resume();
     stream.end(frame);
-    await promise;
+    await Promise.race([promise, this.ended]);
     return status;
   }
 
@@ -114,8 +119,11 @@ export class MeasuredServer implements AsyncDisposable {
   }
 
   private async post(path: string, body: BodyInit | Uint8Array, headers: Record<string, string>): Promise<string> {
-    const response = await fetch(this.url + path, { method: "POST", body: body as BodyInit, headers });
-    for await (const _ of response.body!);
-    return String(response.status);
+    const answered = async () => {
+      const response = await fetch(this.url + path, { method: "POST", body: body as BodyInit, headers });
+      for await (const _ of response.body!);
+      return String(response.status);
+    };
+    return Promise.race([answered(), this.ended]);
   }
 }

@@ -13,6 +13,8 @@ import { floodOfResets } from "./reset-flood.ts";
 /** No request of any legal size, and no number of them, may keep the main thread from its other work for longer. */
 const MOST_MS = 50;
 const CONTEXT = 8192;
+/** What takes 0.5 s here takes 20 s where 30 processes share two cores, and may be tried three times. */
+const HANG_MS = 180_000;
 const model = "smollm2-135m-instruct";
 
 let server: MeasuredServer;
@@ -184,18 +186,22 @@ function cases(size: number): Case[] {
 
 for (const { name, counts, run, status } of cases(CONTEXT)) {
   for (const count of counts) {
-    test(`${name}, ${count} at once`, async () => {
-      let least = Number.POSITIVE_INFINITY;
-      // What costs too much does so each time; garbage of others, or code that is compiled meanwhile, does not.
-      for (let attempt = 0; attempt < 3 && least >= MOST_MS; attempt++) {
-        await server.measure();
-        expect(new Set(await Promise.all(Array.from({ length: count }, run)))).toEqual(new Set([status]));
-        const { longestMs, rssMiB } = await server.measure();
-        if (process.env.SHOW_TURNS) console.log(name, count, longestMs.toFixed(1), Math.round(rssMiB));
-        least = Math.min(least, longestMs);
-      }
-      expect(least).toBeLessThan(MOST_MS);
-    }, 60_000);
+    test(
+      `${name}, ${count} at once`,
+      async () => {
+        let least = Number.POSITIVE_INFINITY;
+        // What costs too much does so each time; garbage of others, or code that is compiled meanwhile, does not.
+        for (let attempt = 0; attempt < 3 && least >= MOST_MS; attempt++) {
+          await server.measure();
+          expect(new Set(await Promise.all(Array.from({ length: count }, run)))).toEqual(new Set([status]));
+          const { longestMs, rssMiB } = await server.measure();
+          if (process.env.SHOW_TURNS) console.log(name, count, longestMs.toFixed(1), Math.round(rssMiB));
+          least = Math.min(least, longestMs);
+        }
+        expect(least).toBeLessThan(MOST_MS);
+      },
+      HANG_MS,
+    );
   }
 }
 
@@ -218,5 +224,5 @@ test.each([
     }
     expect(least).toBeLessThan(MOST_MS);
   },
-  60_000,
+  HANG_MS,
 );
