@@ -1,4 +1,6 @@
 import { receiveMessageOnPort, type MessagePort as WorkerPort } from "node:worker_threads";
+import type { Limits } from "../config/limits.ts";
+import type { Clock } from "../core/clock.ts";
 import { reportFault } from "../core/report-fault.ts";
 
 /**
@@ -31,39 +33,34 @@ export class Mailbox<T> {
   }
 }
 
-/** The same for a thread with an event loop: a promise that the system's wake-up resolves, and a poll, instead of an event. */
+export interface MailboxListenerOptions<T> {
+  onMessage(message: T): void;
+  /** Takes what onMessage throws. */
+  readonly report?: (error: unknown) => void;
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly limits: Pick<Limits, "turnWorkMs">;
+}
+
+/**
+ * The same for a thread with an event loop: a promise that the system's wake-up resolves, and a poll, instead of an event.
+ * Messages that have piled up are taken for turnWorkMs a turn.
+ */
 export class MailboxListener<T> {
   readonly #port: WorkerPort;
   readonly #wake: Int32Array;
-  readonly #onMessage: (message: T) => void;
-  readonly #report: (error: unknown) => void;
+  readonly #options: MailboxListenerOptions<T>;
   #closed = false;
 
-  /** `report` takes what onMessage throws. */
-  constructor(
-    port: MessagePort,
-    wake: SharedArrayBuffer,
-    onMessage: (message: T) => void,
-    report: (error: unknown) => void = reportFault,
-  ) {
+  constructor(port: MessagePort, wake: SharedArrayBuffer, options: MailboxListenerOptions<T>) {
     this.#port = port as unknown as WorkerPort;
     this.#wake = new Int32Array(wake);
-    this.#onMessage = onMessage;
-    this.#report = report;
+    this.#options = options;
     void this.#listen();
   }
 
-  /** Takes every message that has been posted, also after one that its receiver threw over. */
+  /** Takes every message that has been posted, at once. */
   drain(): void {
-    for (;;) {
-      const received = this.#closed ? undefined : receiveMessageOnPort(this.#port);
-      if (!received) return;
-      try {
-        this.#onMessage(received.message as T);
-      } catch (error) {
-        this.#report(error);
-      }
-    }
+    while (this.#take());
   }
 
   close(): void {
@@ -74,11 +71,33 @@ export class MailboxListener<T> {
   async #listen(): Promise<void> {
     while (!this.#closed) {
       const seen = Atomics.load(this.#wake, 0);
-      this.drain();
+      await this.#takeAll();
       if (this.#closed) return;
       const { async, value } = Atomics.waitAsync(this.#wake, 0, seen);
       if (async) await value;
     }
+  }
+
+  async #takeAll(): Promise<void> {
+    const { clock, limits } = this.#options;
+    let startMs = clock.nowMs();
+    while (this.#take()) {
+      if (clock.nowMs() - startMs < limits.turnWorkMs) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      startMs = clock.nowMs();
+    }
+  }
+
+  /** Takes one message, also where its receiver throws over it; false where there is none. */
+  #take(): boolean {
+    const received = this.#closed ? undefined : receiveMessageOnPort(this.#port);
+    if (!received) return false;
+    try {
+      this.#options.onMessage(received.message as T);
+    } catch (error) {
+      (this.#options.report ?? reportFault)(error);
+    }
+    return true;
   }
 }
 

@@ -1,3 +1,5 @@
+import { LIMITS } from "../config/limits.ts";
+import type { Clock } from "../core/clock.ts";
 import { workerUrl } from "../core/worker-url.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
@@ -37,13 +39,22 @@ export class EngineConnection {
   readonly #closed = Promise.withResolvers<void>();
   #dead = false;
 
-  constructor(backend: BackendConfig, options: EngineOptions, handlers: EngineConnectionHandlers) {
+  constructor(
+    backend: BackendConfig,
+    options: EngineOptions,
+    clock: Pick<Clock, "nowMs">,
+    handlers: EngineConnectionHandlers,
+  ) {
     this.#handlers = handlers;
     const { port1, port2 } = new MessageChannel();
     const wake = new SharedArrayBuffer(4);
     const wakeReplica = new SharedArrayBuffer(4);
     this.#mailbox = new MailboxSender(port1, wake);
-    this.#inbox = new MailboxListener(port1, wakeReplica, (message) => this.#receive(message));
+    this.#inbox = new MailboxListener(port1, wakeReplica, {
+      onMessage: (message) => this.#receive(message),
+      clock,
+      limits: LIMITS,
+    });
     this.#worker = new Worker(workerUrl("engine/worker.ts"), { name: "engine" });
     this.#worker.onerror = (event) => this.#lose(event.message);
     this.#worker.addEventListener("close", () => this.#lose("The engine Worker ended."));

@@ -248,7 +248,7 @@ export class LocalReplica implements Replica {
   }
 
   #connect(): EngineConnection {
-    return new EngineConnection(this.#backend, this.#options.engine, {
+    return new EngineConnection(this.#backend, this.#options.engine, this.#options.clock, {
       onReady: (ready) => this.#onReady(ready),
       onStep: (message) => {
         this.#nowMs = this.#options.clock.nowMs();
