@@ -57,13 +57,19 @@ const VALUES: ReadonlyArray<(random: Random) => string> = [
   () => '{"wrong":1}',
   () => '{"messages":1,"range":2,"true":false,"__proto__":3}',
   () => '{"include_usage":true}',
+  () => '"none"',
+  () => '[{"type":"function","function":{"name":"f","parameters":{"a":[1]}}}]',
+  () => '[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\\"a\\":[[1]]}"}}]}]',
+  () => `[{"role":"tool","tool_call_id":"1","content":${JSON.stringify("x ".repeat(20_000))}}]`,
+  () => `[${'{"role":"user","content":"a"},'.repeat(3000)}{"role":"user","content":"a"}]`,
 ];
 
 const FIELDS =
-  "chat_template_kwargs ignored prompt messages max_tokens min_tokens temperature top_p top_k seed n stop logit_bias logprobs top_logprobs prompt_logprobs echo stream stream_options stop_token_ids priority add_special_tokens tokens model".split(
+  "chat_template_kwargs ignored prompt messages max_tokens min_tokens temperature top_p top_k seed n stop logit_bias logprobs top_logprobs prompt_logprobs echo stream stream_options stop_token_ids priority add_special_tokens tokens model tools tool_choice documents reasoning_effort min_p repetition_penalty max_completion_tokens return_token_ids".split(
     " ",
   );
-const RPC_FIELDS = "chat.templateVariables ignored text tokenIds n sampling priority chat resume model".split(" ");
+const RPC_FIELDS =
+  "chat.templateVariables chat.messages ignored text tokenIds n sampling priority chat resume model".split(" ");
 
 export function hostileRequest(random: Random): HostileRequest {
   const pick = <T>(items: readonly T[]): T => items[random(items.length)]!;
@@ -79,10 +85,15 @@ export function hostileRequest(random: Random): HostileRequest {
     const field = pick(isRpc ? RPC_FIELDS : FIELDS);
     const value = pick(VALUES)(random);
     const [outer, inner] = field.split(".");
-    fields.set(
-      outer!,
-      inner === undefined ? value : `{"messages":[{"role":"user","content":"a"}],"${inner}":${value}}`,
-    );
+    if (inner === undefined) {
+      fields.set(field, value);
+      continue;
+    }
+    // A prompt is only one of these.
+    fields.delete("text");
+    fields.delete("tokenIds");
+    const member = `"${inner}":${value}`;
+    fields.set(outer!, inner === "messages" ? `{${member}}` : `{"messages":[{"role":"user","content":"a"}],${member}}`);
   }
   if (!isRpc && random(3) === 0) fields.set("stream", "true");
   let text = `{${[...fields].map(([name, value]) => `"${name}":${value}`).join(",")}}`;
