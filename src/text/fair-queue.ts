@@ -36,9 +36,10 @@ export class FairQueue<T extends Queued> {
   add(job: T): void {
     let line = this.#lines.get(job.tenant);
     if (line === undefined) {
-      line = { jobs: [], served: this.#clock };
+      line = { jobs: [], served: 0 };
       this.#lines.set(job.tenant, line);
     }
+    line.served = Math.max(line.served, this.#clock);
     const { jobs } = line;
     const due = this.#due(job);
     let at = jobs.length;
@@ -50,12 +51,17 @@ export class FairQueue<T extends Queued> {
   /** The next job; undefined when none waits. */
   take(): T | undefined {
     let next: Line<T> | undefined;
-    for (const line of this.#lines.values()) if (next === undefined || line.served < next.served) next = line;
+    for (const [tenant, line] of this.#lines) {
+      if (line.jobs.length === 0) {
+        // One that was served beyond its share is remembered, or its next job would come first again.
+        if (line.served <= this.#clock) this.#lines.delete(tenant);
+      } else if (next === undefined || line.served < next.served) next = line;
+    }
     const job = next?.jobs.shift();
     if (next === undefined || job === undefined) return undefined;
     this.#clock = next.served;
     next.served += job.cost;
-    this.#left(job, next);
+    this.#left();
     return job;
   }
 
@@ -65,13 +71,16 @@ export class FairQueue<T extends Queued> {
     const at = line?.jobs.indexOf(job) ?? -1;
     if (line === undefined || at < 0) return false;
     line.jobs.splice(at, 1);
-    this.#left(job, line);
+    this.#left();
     return true;
   }
 
-  #left(job: T, line: Line<T>): void {
+  #left(): void {
     this.#size--;
-    if (line.jobs.length === 0) this.#lines.delete(job.tenant);
+    if (this.#size > 0) return;
+    // Nobody waited for what was done beyond a share.
+    for (const line of this.#lines.values()) this.#clock = Math.max(this.#clock, line.served);
+    this.#lines.clear();
   }
 
   #due(job: T): number {

@@ -77,3 +77,37 @@ test("under a random load every job is taken once, and none waits for more than 
   for (const name of names(queue)) taken.add(name);
   expect(taken.size).toBe(2000);
 });
+
+test("a tenant that sends its next job while one is being done gets its share by cost, and no more", () => {
+  const queue = new FairQueue<Job>(0);
+  const done = { a: 0, b: 0, c: 0 };
+  let sent = 0;
+  const send = (tenant: "a" | "b" | "c", cost: number) => queue.add(job(String(sent++), tenant, cost, sent));
+  for (let i = 0; i < 200; i++) send("a", 100);
+  // One of its jobs waits, never two: nothing of b's is here between its being taken and the next.
+  send("b", 1000);
+  send("c", 10);
+  for (let i = 0; i < 150; i++) {
+    const { tenant, cost } = queue.take()!;
+    done[tenant as "a"] += cost;
+    if (tenant === "b") send("b", 1000);
+    if (tenant === "c") send("c", 10);
+  }
+  // Their shares differ by a job of each at the most.
+  expect(Math.abs(done.a - done.b)).toBeLessThanOrEqual(1100);
+  expect(Math.abs(done.a - done.c)).toBeLessThanOrEqual(1100);
+});
+
+test("what was done for a tenant while nobody else waited is not held against it", () => {
+  const queue = new FairQueue<Job>(0);
+  for (let i = 0; i < 5; i++) {
+    queue.add(job(`alone${i}`, "a", 1000));
+    queue.take();
+  }
+  for (let i = 0; i < 2; i++) {
+    queue.add(job(`b${i}`, "b", 10));
+    queue.add(job(`a${i}`, "a", 10));
+  }
+  expect(names(queue)).toEqual(["b0", "a0", "b1", "a1"]);
+  expect(queue.size).toBe(0);
+});
