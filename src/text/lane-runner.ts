@@ -67,7 +67,7 @@ export class LaneRunner<J extends LaneJob> {
       try {
         outcome = await this.#work(job);
       } catch (cause) {
-        outcome = { type: "died", cause };
+        outcome = { type: "unsent", cause };
       }
       this.#job = undefined;
       job.settle(outcome);
@@ -77,7 +77,7 @@ export class LaneRunner<J extends LaneJob> {
   async #work(job: J): Promise<LaneOutcome> {
     const outcome = await this.#attempt(job.request);
     // A Worker may die for reasons of its own (memory); a request that kills two is not tried again.
-    if (outcome.type !== "died" || job.abandoned || this.#closed) return outcome;
+    if ((outcome.type !== "died" && outcome.type !== "absent") || job.abandoned || this.#closed) return outcome;
     return this.#attempt(job.request);
   }
 
@@ -86,7 +86,7 @@ export class LaneRunner<J extends LaneJob> {
     try {
       lane = this.alive ? this.#lane! : this.#open();
     } catch (cause) {
-      return { type: "died", cause };
+      return { type: "absent", cause };
     }
     const outcome = await lane.run(request);
     const worn =

@@ -14,7 +14,9 @@ export type LaneOutcome =
   | { readonly type: "unsent"; readonly cause: unknown }
   /** The template or the encoder ran past its deadline; the lane is closed. */
   | { readonly type: "overran"; readonly stage: "template" | "encoder" }
-  /** The Worker ended by itself, or was closed. */
+  /** There is no Worker that it could be handed to. */
+  | { readonly type: "absent"; readonly cause: unknown }
+  /** The Worker ended by itself while it had the request, or was closed. */
   | { readonly type: "died"; readonly cause: unknown };
 
 /** How long messages already on their way may take to be seen, where this thread itself was held up past a deadline. */
@@ -74,7 +76,7 @@ export class WorkerLane {
 
   /** Never rejects. The lane must be idle: one request at a time. */
   async run(request: TextRequest): Promise<LaneOutcome> {
-    if (!(await this.#started.promise) || this.#stage !== "idle") return { type: "died", cause: this.#cause };
+    if (!(await this.#started.promise) || this.#stage !== "idle") return { type: "absent", cause: this.#cause };
     try {
       this.#worker.postMessage(request);
     } catch (cause) {

@@ -147,13 +147,15 @@ class WorkerTextService implements TextService {
 
   #error(outcome: Exclude<LaneOutcome, { type: "encoded" }>, request: TextRequest): ServeError {
     const param = request.type === "chat" ? "messages" : "prompt";
+    if (this.#closed) return closedError();
     switch (outcome.type) {
+      case "absent":
+        return new ServeError("unavailable", "No tokenizer Worker can be started.", { cause: outcome.cause });
       case "unsent":
       case "died":
-        if (this.#closed) return closedError();
         return new ServeError("internal", "The tokenizer failed on this text.", {
           param,
-          // It took two Workers with it.
+          // It takes the Workers with it that it is tried on.
           final: outcome.type === "died",
           cause: outcome.cause,
         });

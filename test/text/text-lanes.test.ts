@@ -105,7 +105,8 @@ describe("what is thrown for one text ends that text alone", () => {
     const { service, next, workers } = await start({ laneRestartMs: 5 });
     // Both attempts' Workers, and the one started in advance.
     next.push(new Error("no more threads"), new Error("no more threads"), new Error("no more threads"));
-    expect(await failure(service.encode(long("crash"), false))).toMatchObject({ code: "internal" });
+    // No Worker is no fault of the text's.
+    expect(await failure(service.encode(long("crash"), false))).toMatchObject({ code: "unavailable", final: false });
     expect(await service.encode(long("answer"), false)).toEqual(Int32Array.of(2));
     expect(workers.length).toBe(3);
   });
@@ -124,7 +125,8 @@ describe("what is thrown for one text ends that text alone", () => {
   test("a Worker that is created and cannot be given its first message", async () => {
     const { service, workers, next } = await start({ laneRestartMs: 5 });
     next.push("mute", "mute", "mute");
-    expect(await failure(service.encode(long("crash"), false))).toMatchObject({ code: "internal" });
+    // No Worker is no fault of the text's.
+    expect(await failure(service.encode(long("crash"), false))).toMatchObject({ code: "unavailable", final: false });
     expect(await service.encode(long("answer"), false)).toEqual(Int32Array.of(2));
     expect(workers.length).toBe(6);
   });
