@@ -1,8 +1,9 @@
 import type { Clock } from "../core/clock.ts";
 import type { GenerateEvent } from "../core/generate.ts";
 
-/** What the access log says of an answer beside its tokens. Absent: no token came, or too few for a speed. */
+/** What the access log says of an answer, also of one that was cut. Absent: no token came, or too few for a speed. */
 export interface PaceFields {
+  readonly outputTokens?: number;
   readonly ttftMs?: number;
   readonly tokensPerS?: number;
 }
@@ -21,10 +22,6 @@ export class AnswerPace {
     this.#arrivedMs = arrivedMs;
   }
 
-  get tokens(): number {
-    return this.#tokens;
-  }
-
   event(event: GenerateEvent): void {
     if (event.type !== "text-delta") return;
     this.#tokens += event.tokenIds.length;
@@ -37,9 +34,10 @@ export class AnswerPace {
   fields(): PaceFields {
     if (this.#firstMs === undefined) return {};
     const ttftMs = tenths(this.#firstMs - this.#arrivedMs);
-    const tokens = this.#tokens - this.#firstTokens;
     const ms = this.#clock.nowMs() - this.#firstMs;
-    return tokens > 0 && ms > 0 ? { ttftMs, tokensPerS: tenths((tokens * 1000) / ms) } : { ttftMs };
+    const later = this.#tokens - this.#firstTokens;
+    const speed = later > 0 && ms > 0 ? { tokensPerS: tenths((later * 1000) / ms) } : {};
+    return { outputTokens: this.#tokens, ttftMs, ...speed };
   }
 }
 

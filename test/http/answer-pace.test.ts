@@ -21,10 +21,10 @@ function paceOf(...steps: ReadonlyArray<readonly [atMs: number, tokens: number]>
 test("the first token's time, and the speed of those after it", () => {
   expect(paceOf()).toEqual({});
   expect(paceOf([150, 0])).toEqual({});
-  expect(paceOf([150, 1])).toEqual({ ttftMs: 50 });
-  expect(paceOf([150, 1], [650, 1], [1150, 1])).toEqual({ ttftMs: 50, tokensPerS: 2 });
+  expect(paceOf([150, 1])).toEqual({ outputTokens: 1, ttftMs: 50 });
+  expect(paceOf([150, 1], [650, 1], [1150, 1])).toEqual({ outputTokens: 3, ttftMs: 50, tokensPerS: 2 });
   // Several tokens in the first message took no time of their own.
-  expect(paceOf([150, 4], [1150, 4])).toEqual({ ttftMs: 50, tokensPerS: 4 });
+  expect(paceOf([150, 4], [1150, 4])).toEqual({ outputTokens: 8, ttftMs: 50, tokensPerS: 4 });
 });
 
 const PACE = { ttftMs: expect.any(Number), tokensPerS: expect.any(Number) };
@@ -44,7 +44,7 @@ test("REST: access lines tell of both, streamed or not, and of a stream that was
   await reader.cancel();
   gate.resolve();
   while (server.log.at(-1)!.status !== 499) await Bun.sleep(1);
-  expect(server.log.at(-1)).toMatchObject({ ttftMs: expect.any(Number) });
+  expect(server.log.at(-1)).toMatchObject({ outputTokens: expect.any(Number), ttftMs: expect.any(Number) });
   await (await server.chat({ n: 0 })).text();
   expect(server.log.at(-1)).not.toHaveProperty("ttftMs");
 });

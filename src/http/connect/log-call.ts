@@ -26,7 +26,7 @@ export function logCall(
     protocol: context.protocolName,
     code: failure === undefined ? "ok" : codeName(failure.code),
     ...(ms === undefined ? {} : { ms: Math.round(ms * 10) / 10 }),
-    ...(pace === undefined || pace.tokens === 0 ? {} : { outputTokens: pace.tokens, ...pace.fields() }),
+    ...pace?.fields(),
     ...(tenant === "" ? {} : { tenant }),
     ...(failure === undefined ? {} : { error: failure.rawMessage, reason: reasonOf(failure) }),
   };

@@ -32,7 +32,6 @@ export const chatCompletions: Endpoint = async (context, deps) => {
   if (chat.stream) return streamed(context, deps, [request], new ChatChunks(shape, chat));
   const answer = new ChatAnswer(shape, chat);
   await runGenerations(deps.gateway, [request], context, (event) => answer.event(event));
-  context.logged.outputTokens = answer.usage.toJSON().completion_tokens;
   return jsonResponse(answer.json(), context, deps);
 };
 

@@ -13,6 +13,5 @@ export const completions: Endpoint = async (context, deps) => {
   if (request.stream) return streamed(context, deps, request.requests, new CompletionChunks(shape, request));
   const answer = new CompletionAnswer(shape, request);
   await runGenerations(deps.gateway, request.requests, context, (event, prompt) => answer.event(event, prompt));
-  context.logged.outputTokens = answer.usage.toJSON().completion_tokens;
   return jsonResponse(answer.json(), context, deps);
 };

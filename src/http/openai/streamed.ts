@@ -31,7 +31,6 @@ export async function streamed(
       await runGenerations(gateway, requests, context, (event, prompt) => {
         return turns.spent() ? turnFor(event, turns).then(() => take(event, prompt)) : take(event, prompt);
       });
-      context.logged.outputTokens = chunks.usage.toJSON().completion_tokens;
       send(`${chunks.end()}data: [DONE]\n\n`);
     },
     {
