@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { ConfigError } from "../config/parse.ts";
 import { ServeError } from "../core/errors.ts";
 import { failureReason, isSystemFailure } from "../core/failure-reason.ts";
@@ -44,6 +45,7 @@ First steps
 `;
 
 export async function runCli(argv: readonly string[]): Promise<number> {
+  endWithOutput();
   const [first, ...others] = argv;
   // `help serve`, `--help serve`: what `serve --help` says.
   const isHelp = first === undefined || first === "help" || first === "--help" || first === "-h";
@@ -62,7 +64,6 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   }
   try {
     const command = await COMMANDS[name]!.load();
-    if (!command.ownsOutput) endWithReader();
     return await command.run(rest);
   } catch (error) {
     const { message, exitCode } = describe(name, error);
@@ -71,13 +72,26 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** `scalellm bench | head`: when the reader has seen enough, the command is over. */
-function endWithReader(): void {
+/**
+ * Ends the program when what it says can no longer be written: quietly when the reader has seen enough (`| head`), else
+ * with the reason. A server goes on: it listens for these errors itself.
+ */
+function endWithOutput(): void {
   for (const stream of [process.stdout, process.stderr])
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
-      process.exit(0);
+      if (stream.listenerCount("error") > 1) return;
+      if (error.code === "EPIPE") process.exit(0);
+      if (stream === process.stdout)
+        writeLastWords(`scalellm: the output cannot be written: ${failureReason(error)}\n`);
+      process.exit(1);
     });
+}
+
+/** At once, since the process ends; there may be nowhere to write to. */
+function writeLastWords(text: string): void {
+  try {
+    writeSync(process.stderr.fd, text);
+  } catch {}
 }
 
 function unknownCommand(name: string): string {

@@ -1,7 +1,5 @@
 /** One subcommand. `run` returns the process's exit code: 0 done, 1 failed, 2 wrong usage. */
 export interface Command {
-  /** It acts itself when the reader of its output goes away; others end then. */
-  readonly ownsOutput?: true;
   run(argv: readonly string[]): Promise<number>;
 }
 
@@ -17,3 +15,8 @@ export class CliError extends Error {
 
 /** Exit code of a program that Ctrl-C ended, as shells count it. */
 export const EXIT_INTERRUPTED = 130;
+
+/** For a command that takes none. Throws CliError for the first of them. */
+export function requireNoArguments(argv: readonly string[]): void {
+  if (argv[0] !== undefined) throw new CliError(`expected no arguments, got '${argv[0]}'`, 2);
+}

@@ -3,7 +3,7 @@ import { arch, platform, release, version } from "node:os";
 import { locateLibrary } from "../backend/library.ts";
 import { type MachineLimits, measureLimits, type Probe, probe } from "../backend/probe.ts";
 import { hubEnvironment } from "../config/environment.ts";
-import type { Command } from "./command.ts";
+import { type Command, requireNoArguments } from "./command.ts";
 import { formatBytes } from "./format.ts";
 import { VERSION } from "./version.ts";
 
@@ -27,6 +27,7 @@ export const doctorCommand: Command = {
       process.stdout.write(HELP);
       return 0;
     }
+    requireNoArguments(argv);
     process.stdout.write(
       `ScaleLLM ${VERSION} on ${platform()} ${arch()}, ${release()} (${version()}), Bun ${Bun.version}\n\n`,
     );

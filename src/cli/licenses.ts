@@ -1,5 +1,5 @@
 import notices from "../../build/third-party-notices.txt" with { type: "text" };
-import type { Command } from "./command.ts";
+import { type Command, requireNoArguments } from "./command.ts";
 
 const HELP = `Usage: scalellm licenses
 
@@ -8,7 +8,9 @@ Prints the licenses of the works of others that this binary holds.
 
 export const licensesCommand: Command = {
   async run(argv) {
-    process.stdout.write(argv.includes("--help") || argv.includes("-h") ? HELP : notices);
+    const isHelp = argv.includes("--help") || argv.includes("-h");
+    if (!isHelp) requireNoArguments(argv);
+    process.stdout.write(isHelp ? HELP : notices);
     return 0;
   },
 };

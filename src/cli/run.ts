@@ -25,7 +25,6 @@ ${SETTINGS_LAYERS}
 `;
 
 export const runCommand: Command = {
-  ownsOutput: true,
   async run(argv) {
     if (argv.includes("--help") || argv.includes("-h")) {
       process.stdout.write(HELP);
@@ -50,20 +49,13 @@ export const runCommand: Command = {
   },
 };
 
-/** Prints the answer as it comes; Ctrl-C, or a reader that has seen enough (`| head`), ends it quietly. */
+/** Prints the answer as it comes; Ctrl-C ends it quietly. */
 async function print(answer: AsyncIterable<ChatEvent>, stop: AbortController): Promise<number> {
-  let readerGone = false;
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    readerGone = true;
-    stop.abort();
-  });
   try {
     for await (const event of answer) if (event.type === "text") process.stdout.write(event.text);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   }
-  if (readerGone) return 0;
   process.stdout.write("\n");
   return stop.signal.aborted ? EXIT_INTERRUPTED : 0;
 }

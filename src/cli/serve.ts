@@ -33,7 +33,6 @@ const EXIT_CUT_SHORT = 1;
 const EXIT_RESTART = 70;
 
 export const serveCommand: Command = {
-  ownsOutput: true,
   async run(argv) {
     if (argv.includes("--help") || argv.includes("-h")) {
       process.stdout.write(HELP);

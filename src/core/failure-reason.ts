@@ -10,6 +10,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EDQUOT: "the disk quota is used up",
   ENAMETOOLONG: "the name is too long",
   ELOOP: "its links lead in a circle",
+  EBADF: "no such descriptor is open",
   EMFILE: "this process has too many files open",
   ENFILE: "this machine has too many files open",
   EADDRINUSE: "the port is taken",

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BINARY, MODEL_NAME, startBinary } from "./binary.ts";
@@ -75,6 +75,9 @@ test.each<[string[], number, string]>([
   [["bench", "--dataset", "none.json", "http://127.0.0.1:1"], 2, "--dataset none.json: no such file"],
   [["chat", "--url", "http://127.0.0.1:1"], 1, "cannot reach http://127.0.0.1:1: nothing listens there"],
   [["run", "--url", "ftp://host", "hi"], 2, "expected the URL of a server"],
+  [["doctor", "now"], 2, "expected no arguments, got 'now'"],
+  [["licenses", "--all"], 2, "expected no arguments, got '--all'"],
+  [["serve", "--api-key-fd", "77"], 2, "descriptor 77 cannot be read: no such descriptor is open"],
 ])("scalellm %j", async (args, code, message) => {
   const result = await run(...args);
   expect(result.err).toContain(message);
@@ -102,4 +105,13 @@ test.each([MODEL_NAME, "SmolLM2-135M-Instruct"])("serve %s is the bundled model"
 test("a reader that has seen enough ends a command quietly", async () => {
   const child = Bun.spawn(["sh", "-c", '"$0" doctor | head -c 1', BINARY], { stdio: ["ignore", "pipe", "pipe"] });
   expect(await new Response(child.stderr).text()).toBe("");
+});
+
+const FULL_DISK = ["--version", "--help", "help serve", "run --help", "doctor", "licenses", "run --max-tokens 2 hi"];
+test.skipIf(!existsSync("/dev/full")).each(FULL_DISK)("scalellm %s > /dev/full says why it stopped", async (args) => {
+  const command = ["sh", "-c", `"$0" ${args} > /dev/full`, BINARY];
+  const child = Bun.spawn(command, { stdio: ["ignore", "pipe", "pipe"], timeout: GUARD_MS });
+  const err = await new Response(child.stderr).text();
+  expect(err).toBe("scalellm: the output cannot be written: no space is left on the disk\n");
+  expect(await child.exited).toBe(1);
 });
