@@ -68,6 +68,10 @@ function cases(size: number): Case[] {
     token_ids: { ids: ids.slice(0, -8) },
     sampling: { prompt_logprobs: 20, max_tokens: 1 },
   });
+  // Every object with a name of its own: what costs most to parse, to look at and to clone.
+  const chat_template_kwargs = {
+    a: Array.from({ length: 1.9 * size }, (_, i) => ({ [`name${i}`]: i })),
+  };
   const one = { model, prompt: ids.slice(0, -8), max_tokens: 1 };
   const short = (i: number) => ("x".repeat(i) + words).slice(0, 510);
   const rest = (name: string, path: string, body: object, counts = [1], status = "200"): Case => {
@@ -125,6 +129,27 @@ function cases(size: number): Case[] {
       },
       [1, 8],
       size > 1024 ? "400" : "200",
+    ),
+    rest(
+      "REST variables of a template",
+      "/v1/chat/completions",
+      { ...chat, max_tokens: 1, chat_template_kwargs },
+      [1, 8],
+    ),
+    rest(
+      "REST tool calls",
+      "/v1/chat/completions",
+      {
+        ...chat,
+        max_tokens: 1,
+        messages: [
+          {
+            role: "assistant",
+            tool_calls: [{ id: "1", function: { name: "f", arguments: JSON.stringify(chat_template_kwargs) } }],
+          },
+        ],
+      },
+      [1, 8],
     ),
     rest("REST a large field that is ignored", "/v1/completions", { ...one, metadata: "é".repeat(48 * size) }, [1, 16]),
     rest("REST short chats, streamed", "/v1/chat/completions", { ...chat, max_tokens: 8, stream: true }, [128]),
