@@ -38,7 +38,6 @@ export class CompletionChunks implements ChunkEncoder {
       return "";
     }
     const index = prompt * this.completions.requests[prompt]!.n + event.index;
-    if (event.type === "text-delta" && !this.completions.promptOnly) this.running.add(index, event.tokenIds.length);
     const choice = this.choices.get(index);
     if (choice === undefined) {
       const begun = new CompletionChoice(this.completions, prompt, this.completions.model.text.tokenizer);
@@ -69,7 +68,10 @@ export class CompletionChunks implements ChunkEncoder {
   }
 
   private rest(choice: CompletionChoice, index: number, event: Exclude<GenerateEvent, { type: "prompt" }>): string {
-    if (event.type === "text-delta") return this.part(choice, index, choice.delta(event));
+    if (event.type === "text-delta") {
+      if (!this.completions.promptOnly) this.running.add(index, event.tokenIds.length);
+      return this.part(choice, index, choice.delta(event));
+    }
     const reason = this.completions.promptOnly ? "length" : event.finishReason;
     const stop = JSON.stringify(event.stopReason ?? null);
     return `${this.head}${index},"text":"","logprobs":null,"finish_reason":"${reason}","stop_reason":${stop}${this.tail(index)}`;

@@ -57,6 +57,8 @@ test("continuous_usage_stats: every chunk tells the usage of its choice so far, 
       expect(own).toContain(2);
     }
   }
+  const [echo] = await events(await server.complete({ ...USAGE, echo: true }));
+  expect(echo).toMatchObject({ choices: [{ text: "Hi" }], usage: { prompt_tokens: 3, completion_tokens: 0 } });
   // Without include_usage it means nothing, as in vLLM.
   const chunks = await events(await server.chat({ stream: true, stream_options: { continuous_usage_stats: true } }));
   expect(chunks.some((chunk) => chunk.usage !== undefined)).toBe(false);
