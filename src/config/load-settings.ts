@@ -1,10 +1,9 @@
-import { readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
-import { failureReason } from "../core/failure-reason.ts";
 import { nearestName } from "../core/nearest-name.ts";
 import { SUPERVISED } from "./environment.ts";
 import { OPTIONS, type Option, type SettingName, type Settings } from "./options.ts";
 import { ConfigError } from "./parse.ts";
+import { readText } from "./read-text.ts";
 
 /** Settings and what else was on the command line. */
 export interface LoadedSettings {
@@ -138,13 +137,7 @@ function fromEnvironment(env: Record<string, string | undefined>): Layer {
 }
 
 function fromFile(path: string): Layer {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw new ConfigError(`--config ${path}: ${failureReason(error)}`);
-  }
-  if (text.length > MAX_FILE_BYTES) throw new ConfigError(`--config ${path}: larger than ${MAX_FILE_BYTES} bytes`);
+  const text = readText(path, MAX_FILE_BYTES, `--config ${path}`);
   let data: unknown;
   try {
     data = parseYaml(text); // JSON is YAML

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
-import { failureReason } from "../core/failure-reason.ts";
 import type { LoadedSettings } from "./load-settings.ts";
 import { ConfigError, parseApiKey } from "./parse.ts";
+import { readText } from "./read-text.ts";
 
 /** Some ten thousand keys; a larger file was given by mistake. */
 const MAX_KEY_FILE_BYTES = 1024 * 1024;
@@ -20,15 +19,8 @@ export function readApiKeys({ settings, sourceOf }: Pick<LoadedSettings, "settin
 }
 
 function keysIn(file: string | number, where: string): string[] {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw new ConfigError(`${where} cannot be read: ${failureReason(error)}`);
-  }
-  if (text.length > MAX_KEY_FILE_BYTES) throw new ConfigError(`${where} is larger than ${MAX_KEY_FILE_BYTES} bytes`);
   const keys: string[] = [];
-  for (const [i, line] of text.split("\n").entries()) {
+  for (const [i, line] of readText(file, MAX_KEY_FILE_BYTES, `${where} cannot be read`).split("\n").entries()) {
     const key = line.trim();
     if (key === "" || key.startsWith("#")) continue;
     try {

@@ -43,6 +43,9 @@ test("what cannot be read, or holds no key, is an error that names layer, settin
   expect(() => keys(["--api-key-file", folder])).toThrow("cannot be read: it is a folder");
   expect(() => keys(["--api-key-fd", "999"])).toThrow("--api-key-fd: descriptor 999 cannot be read");
   expect(() => keys(["--api-key-fd", "-1"])).toThrow("--api-key-fd: expected the number");
+  // Files without an end.
+  expect(() => keys(["--api-key-file", "/dev/zero"])).toThrow("/dev/zero cannot be read: larger than 1048576 bytes");
+  expect(() => keys(["--config", "/dev/zero"])).toThrow("--config /dev/zero: larger than 1048576 bytes");
   const config = file(`api-key-file: ${join(folder, "none")}`);
   expect(() => keys(["--config", config])).toThrow(`--config ${config}: 'api-key-file'`);
 });
