@@ -93,10 +93,14 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   const lifecycle = new Lifecycle();
   const limits = { ...LIMITS, requestTimeoutMs: settings.requestTimeout * 1000 };
   const listenHost = await addressOf(settings.host);
+  const descriptors = new DescriptorBound(processDescriptors(), limits);
   const rpc = {
     gateway,
     authentication,
-    failedAttempts: new FailedAttempts(clock, limits),
+    failedAttempts: new FailedAttempts(clock, {
+      ...limits,
+      maxHeldRefusals: Math.min(limits.maxHeldRefusals, descriptors.mostConnections / 4),
+    }),
     browserGuard: new BrowserGuard({
       listenHost,
       authenticated: authentication.required,
@@ -109,7 +113,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
     logger,
     turns: new TurnBudget(clock, limits),
     refusals: new RefusalLog(logger, clock, limits.refusalLinesPerSecond),
-    descriptors: new DescriptorBound(processDescriptors(), limits),
+    descriptors,
   };
   if (!isLoopback(listenHost) && !authentication.required) {
     logger.warn("listening beyond this machine without an API key: anyone who reaches the port can use the model", {

@@ -94,8 +94,11 @@ export const LIMITS = Object.freeze({
   keyRefusalStepMs: 100,
   /** ... up to this: a program with a wrong key sees no time-out. */
   maxKeyRefusalDelayMs: 1000,
-  /** Refusals held at once, since each holds a socket; the others go out without delay. */
-  maxHeldRefusals: 64,
+  /**
+   * Refusals held at once, at about 1 kB; the others go out without delay. Each may hold a socket, so a server of few
+   * connections holds a quarter of their number at most.
+   */
+  maxHeldRefusals: 1024,
   /** Addresses whose refusals are counted, about 100 bytes each; the longest quiet one makes room. */
   maxRefusedAddresses: 4096,
   /** Lines a second about refused requests: enough to see who and why; a flood would fill the disk. */
