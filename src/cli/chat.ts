@@ -7,6 +7,7 @@ import { type ChatSession, openChatSession, splitChatFlags } from "./chat-sessio
 import { CliError, type Command, EXIT_INTERRUPTED } from "./command.ts";
 import { Conversation, type ConversationEvent } from "./conversation.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
+import { terminalText } from "./terminal-text.ts";
 import { WordWrap } from "./word-wrap.ts";
 
 const HELP = `Usage: scalellm chat [MODEL] [OPTIONS]
@@ -109,7 +110,7 @@ class Chat {
     try {
       for await (const event of this.#conversation.ask(message, abort.signal)) {
         speed.take(event);
-        if (event.type === "text") process.stdout.write(wrap.push(event.text));
+        if (event.type === "text") process.stdout.write(wrap.push(terminalText(event.text, process.stdout)));
         else if (event.type === "forgotten") this.#note(forgottenNote(event.numTurns));
       }
       process.stdout.write(`${wrap.flush()}\n`);
@@ -120,7 +121,7 @@ class Chat {
       if (abort.signal.aborted) return this.#note("stopped; the message is dropped");
       // A pipe that got no answer to a message says so by its exit code.
       if (!this.#interactive) this.#exitCode = 1;
-      process.stderr.write(`${(error as Error).message} (the message is dropped)\n`);
+      process.stderr.write(`${terminalText((error as Error).message, process.stderr)} (the message is dropped)\n`);
     } finally {
       this.#answering = undefined;
     }

@@ -4,6 +4,7 @@ import { ServeError } from "../core/errors.ts";
 import { failureReason, isSystemFailure } from "../core/failure-reason.ts";
 import { nearestName } from "../core/nearest-name.ts";
 import { CliError, type Command } from "./command.ts";
+import { terminalText } from "./terminal-text.ts";
 import { VERSION } from "./version.ts";
 
 /** Commands load on demand: `scalellm --version` should not start an engine. */
@@ -67,7 +68,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     return await command.run(rest);
   } catch (error) {
     const { message, exitCode } = describe(name, error);
-    process.stderr.write(`scalellm ${name}: ${message}\n`);
+    process.stderr.write(`scalellm ${name}: ${terminalText(message, process.stderr)}\n`);
     return exitCode;
   }
 }

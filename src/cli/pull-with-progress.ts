@@ -1,8 +1,11 @@
 import { hubEnvironment } from "../config/environment.ts";
 import { type PulledModel, type PullProgress, pull } from "../model/hub/pull.ts";
 import { formatBytes } from "./format.ts";
+import { pullProgressLines } from "./pull-progress-lines.ts";
 
-const BAR_CELLS = 24;
+/** A terminal that does not say how large it is. */
+const UNKNOWN_COLUMNS = 80;
+const UNKNOWN_ROWS = 24;
 /** Redraws are for eyes. */
 const REDRAW_MS = 100;
 
@@ -53,17 +56,11 @@ class ProgressBars {
   }
 
   #draw(): void {
-    const width = Math.max(...[...this.#files.keys()].map((file) => file.length), 0);
-    const lines = [...this.#files.values()].map((p) => {
-      const done = p.state === "done" || p.state === "cached" ? p.totalBytes : p.doneBytes;
-      const share = p.totalBytes === 0 ? 1 : done / p.totalBytes;
-      const cells = Math.round(share * BAR_CELLS);
-      const bar = "█".repeat(cells) + "░".repeat(BAR_CELLS - cells);
-      const percent = `${Math.floor(share * 100)}%`.padStart(4);
-      return `${p.file.padEnd(width)}  ${bar} ${percent}  ${formatBytes(done)} of ${formatBytes(p.totalBytes)}  ${p.state}`;
-    });
+    const { columns, rows } = this.#out;
+    // The cursor stays below the last line.
+    const lines = pullProgressLines([...this.#files.values()], columns || UNKNOWN_COLUMNS, (rows || UNKNOWN_ROWS) - 1);
     const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : "";
-    this.#out.write(up + lines.map((line) => `\x1b[2K${line}\n`).join(""));
+    this.#out.write(`${up}\x1b[J${lines.map((line) => `${line}\n`).join("")}`);
     this.#drawn = lines.length;
   }
 }

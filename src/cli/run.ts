@@ -3,6 +3,7 @@ import { chatOptionsHelp } from "./chat-options.ts";
 import { openChatSession, splitChatFlags } from "./chat-session.ts";
 import { CliError, type Command, EXIT_INTERRUPTED } from "./command.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
+import { terminalText } from "./terminal-text.ts";
 
 const HELP = `Usage: scalellm run [OPTIONS] "PROMPT"
 
@@ -52,7 +53,8 @@ export const runCommand: Command = {
 /** Prints the answer as it comes; Ctrl-C ends it quietly. */
 async function print(answer: AsyncIterable<ChatEvent>, stop: AbortController): Promise<number> {
   try {
-    for await (const event of answer) if (event.type === "text") process.stdout.write(event.text);
+    for await (const event of answer)
+      if (event.type === "text") process.stdout.write(terminalText(event.text, process.stdout));
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   }

@@ -109,6 +109,24 @@ test("Ctrl-C stops the answer, drops what is typed, and leaves when pressed twic
   expect(await chat.child.exited).toBe(0);
 });
 
+test("a terminal gets no control characters from a model or a server, a pipe gets what was sent", async () => {
+  const HOSTILE = "a\x1b]0;title\x07b\x1b[2Jc\x9b2Jd\re\x08\tf";
+  const server = serverWith((_, i) =>
+    i % 2 === 0 ? { tokens: [HOSTILE], promptTokens: 1 } : { status: 500, error: { message: HOSTILE } },
+  );
+  const chat = terminalChat(server.url);
+  await chat.until("> ");
+  chat.type("hi\r");
+  const clean = "a\ufffd]0;title\ufffdb\ufffd[2Jc\ufffd2Jde\ufffd\tf";
+  await chat.until(clean);
+  await chat.until("> ");
+  chat.type("hi\r");
+  await chat.until(`answered 500: ${clean}`);
+  chat.type("/exit\r");
+  expect(await chat.child.exited).toBe(0);
+  expect((await pipeChat(server.url, "hi")).out).toBe(`${HOSTILE}\n`);
+});
+
 async function pipeChat(url: string, input: string) {
   const child = Bun.spawn([BINARY, "chat", "--url", url], { stdio: [new Blob([input]), "pipe", "pipe"] });
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
