@@ -1,5 +1,6 @@
 import { type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { createContextKey } from "@connectrpc/connect";
+import { framed } from "./frames.ts";
 
 /**
  * A short way for the messages of a running stream. Between an implementation and the socket Connect has seven async
@@ -20,20 +21,7 @@ export function takesFrames(header: Headers): boolean {
   return !(header.get("content-type") ?? "json").includes("json");
 }
 
-const PREFIX_BYTES = 5;
-
-/** Flags (none: not compressed, not the end), length, message. */
+/** Neither compressed nor the end of a stream. */
 export function encodeFrame<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>) {
-  const body = toBinary(schema, message);
-  const frame = new Uint8Array(PREFIX_BYTES + body.length);
-  new DataView(frame.buffer).setUint32(1, body.length);
-  frame.set(body, PREFIX_BYTES);
-  return frame;
-}
-
-/** What goes before a message of this length. */
-export function framePrefix(length: number): Uint8Array<ArrayBuffer> {
-  const prefix = new Uint8Array(PREFIX_BYTES);
-  new DataView(prefix.buffer).setUint32(1, length);
-  return prefix;
+  return framed(toBinary(schema, message));
 }

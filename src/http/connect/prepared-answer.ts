@@ -1,6 +1,6 @@
 import { createContextKey } from "@connectrpc/connect";
 import type { Blocks } from "./blocks.ts";
-import { framePrefix } from "./frame-sink.ts";
+import { framePrefix } from "./frames.ts";
 
 /**
  * An answer that its implementation has encoded already, in slices: Connect would do it in one go. Connect is given an empty

@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { bodyTooLarge, longestContext, maxInflatedBytes, maxRequestBytes } from "../body-limit.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { toConnectError } from "./connect-errors.ts";
+import { COMPRESSED, framed, PREFIX_BYTES } from "./frames.ts";
 import { inflate } from "./inflate.ts";
 import { MessageBounds } from "./message-bounds.ts";
 import { MessageScan } from "./message-scan.ts";
@@ -13,9 +14,6 @@ export interface CheckedRequest {
   readonly header: Headers;
   readonly body: AsyncIterable<Uint8Array>;
 }
-
-const PREFIX_BYTES = 5;
-const COMPRESSED = 1;
 
 /**
  * Stands between the transports and Connect, which would make objects of whatever comes: unpacks what is compressed, holds
@@ -82,7 +80,7 @@ export class RequestBodies {
         if (received.length < length) break;
         const packed = encoding === "gzip" && (prefix[0]! & COMPRESSED) !== 0;
         const message = await this.message(method, isJson, packed, received.take(length));
-        yield envelope(packed ? prefix[0]! & ~COMPRESSED : prefix[0]!, message);
+        yield framed(message, packed ? prefix[0]! & ~COMPRESSED : prefix[0]!);
         prefix = undefined;
       }
     }
@@ -109,14 +107,6 @@ export class RequestBodies {
     if (this.bounds?.context !== context) this.bounds = { context, of: new MessageBounds(context, this.deps.limits) };
     return this.bounds.of;
   }
-}
-
-function envelope(flags: number, message: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(PREFIX_BYTES + message.length);
-  bytes[0] = flags;
-  new DataView(bytes.buffer).setUint32(1, message.length);
-  bytes.set(message, PREFIX_BYTES);
-  return bytes;
 }
 
 /** As if the client had not compressed its message, and would take an answer that is. */

@@ -15,11 +15,11 @@ import {
 } from "../../gen/scalellm/v1/inference_pb.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { encodeLogprob, encodePromptLogprob } from "./encode-logprobs.ts";
+import { encodeSliced, type Sliced, type SlicedField } from "./encode-sliced.ts";
 import { takesFrames } from "./frame-sink.ts";
 import { PREPARED_ANSWER } from "./prepared-answer.ts";
 import type { RpcDeps } from "./rpc-deps.ts";
 import { JSON_WRITE_OPTIONS } from "./rpc-options.ts";
-import { type Sliced, SlicedEncoder, type SlicedField } from "./sliced-encoder.ts";
 
 /** Alternatives of tokens that are encoded in one go, which takes about 2 ms. */
 const MANY = 2000;
@@ -35,14 +35,14 @@ export function areMany(...lists: readonly PromptLogprobs[]): boolean {
 
 /** Has the transport send this message in place of the one that the implementation returns next. Throws ServeError. */
 export async function sendSliced(message: Sliced, context: HandlerContext, deps: RpcDeps): Promise<void> {
-  const encoder = new SlicedEncoder({
+  const blocks = await encodeSliced(message, {
     turns: deps.turns,
     signal: context.signal,
     maxBytes: deps.limits.maxRpcResponseBytes,
     tooLarge: (maxBytes) => new ServeError("payload_too_large", `The answer is larger than ${maxBytes} bytes.`),
     json: takesFrames(context.requestHeader) ? undefined : JSON_WRITE_OPTIONS,
   });
-  context.values.get(PREPARED_ANSWER)!.set(await encoder.encode(message));
+  context.values.get(PREPARED_ANSWER)!.set(blocks);
 }
 
 /** What is known of a prompt, as Generate's first message. */
@@ -75,7 +75,7 @@ export function slicedCompletion(
 }
 
 function slicedPrompt(message: PromptInfo, logprobs: PromptLogprobs, tokenizer: Tokenizer): Sliced {
-  const items = lazily(logprobs, (entry) => ({
+  const items = logprobs.values().map((entry) => ({
     schema: PromptLogprobSchema,
     message: encodePromptLogprob(entry, tokenizer),
   }));
@@ -83,10 +83,8 @@ function slicedPrompt(message: PromptInfo, logprobs: PromptLogprobs, tokenizer: 
 }
 
 function slicedChoice({ message, logprobs }: GatheredChoice, tokenizer: Tokenizer): Sliced {
-  const items = lazily(logprobs, (entry) => ({ schema: TokenLogprobSchema, message: encodeLogprob(entry, tokenizer) }));
+  const items = logprobs
+    .values()
+    .map((entry) => ({ schema: TokenLogprobSchema, message: encodeLogprob(entry, tokenizer) }));
   return { schema: ChoiceSchema, message, parts: [{ field: ChoiceSchema.field.logprobs, items }] };
-}
-
-function* lazily<T, R>(items: Iterable<T>, make: (item: T) => R): Generator<R> {
-  for (const item of items) yield make(item);
 }

@@ -1,12 +1,9 @@
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { MAX_MESSAGE_CHARS, ServeError } from "../../core/errors.ts";
 import { MAX_REFLECTED_CHARS, reflected } from "../../core/reflected.ts";
+import { COMPRESSED, END_STREAM, framed, PREFIX_BYTES } from "./frames.ts";
 
 const STATUS_OK = 200;
-/** Flags of Connect's envelopes: its data is compressed; it ends a stream, with JSON. */
-const COMPRESSED = 0b01;
-const END_STREAM = 0b10;
-const ENVELOPE_BYTES = 5;
 export const NOT_WELL_FORMED = "A text of the request is not well-formed Unicode.";
 /** Headers of the protocols that Connect repeats in errors when it does not understand them. */
 const REPEATED_HEADERS = [
@@ -65,13 +62,9 @@ async function* mapped(body: AsyncIterable<Uint8Array>, change: (chunk: Uint8Arr
 function tidyEnvelope(chunk: Uint8Array): Uint8Array {
   const flags = chunk[0] ?? 0;
   if ((flags & END_STREAM) === 0) return chunk;
-  const data = chunk.subarray(ENVELOPE_BYTES);
+  const data = chunk.subarray(PREFIX_BYTES);
   const json = tidyJson((flags & COMPRESSED) === 0 ? data : gunzip(data));
-  const envelope = new Uint8Array(ENVELOPE_BYTES + json.length);
-  envelope[0] = END_STREAM;
-  new DataView(envelope.buffer).setUint32(1, json.length);
-  envelope.set(json, ENVELOPE_BYTES);
-  return envelope;
+  return framed(json, END_STREAM);
 }
 
 /** An error as it is alone, or as the `error` of a stream's end. */

@@ -34,12 +34,8 @@ export async function tokenize(
   }
   const pieces = takesFrames(context.requestHeader) ? binaryPieces(response, ids) : jsonPieces(response, ids);
   const blocks = new Blocks();
-  for (const piece of pieces) {
-    blocks.add(piece);
-    if (!deps.turns.spent()) continue;
-    await deps.turns.next();
-    context.signal.throwIfAborted();
-  }
+  const adding = pieces.map((piece) => blocks.add(piece));
+  await deps.turns.run(adding, context.signal);
   context.values.get(PREPARED_ANSWER)!.set(blocks);
   return create(TokenizeResponseSchema);
 }

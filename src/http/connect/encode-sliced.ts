@@ -24,58 +24,56 @@ export interface SlicedField {
   readonly items: Iterable<Sliced>;
 }
 
+export interface SlicedOptions {
+  readonly turns: TurnBudget;
+  readonly signal: AbortSignal;
+  readonly maxBytes: number;
+  readonly tooLarge: (maxBytes: number) => Error;
+  /** Set for JSON. */
+  readonly json?: Partial<JsonWriteOptions> | undefined;
+}
+
 /**
- * Encodes large messages in slices that leave the event loop to others. Rejects with the signal's reason once it aborts, and
+ * Encodes a large message in slices that leave the event loop to others. Rejects with the signal's reason once it aborts, and
  * with what `tooLarge` makes beyond `maxBytes`.
  */
-export class SlicedEncoder {
-  constructor(
-    private readonly options: {
-      readonly turns: TurnBudget;
-      readonly signal: AbortSignal;
-      readonly maxBytes: number;
-      readonly tooLarge: (maxBytes: number) => Error;
-      /** Set for JSON. */
-      readonly json?: Partial<JsonWriteOptions> | undefined;
-    },
-  ) {}
+export async function encodeSliced(message: Sliced, options: SlicedOptions): Promise<Blocks> {
+  const { turns, signal, maxBytes, tooLarge, json } = options;
+  const blocks = new Blocks();
+  const steps = json === undefined ? binarySteps(message, blocks) : jsonSteps(message, json, blocks);
+  const bounded = steps.map(({ length }) => {
+    if (length > maxBytes) throw tooLarge(maxBytes);
+    return length;
+  });
+  await turns.run(bounded, signal);
+  return blocks;
+}
 
-  async encode(message: Sliced): Promise<Blocks> {
-    const { json } = this.options;
-    if (json === undefined) return this.binary(message);
-    const blocks = new Blocks();
-    const encoder = new TextEncoder();
-    for (const piece of jsonPieces(message, json)) {
-      blocks.add(encoder.encode(piece));
-      await this.pause(blocks);
-    }
-    return blocks;
-  }
-
-  private async binary({ schema, message, parts = [] }: Sliced): Promise<Blocks> {
-    const blocks = new Blocks();
-    blocks.add(toBinary(schema, message));
-    for (const { field, items } of parts) {
-      for (const item of items) {
-        if (item.parts === undefined) {
-          const bytes = toBinary(item.schema, item.message);
-          blocks.add(prefix(field, bytes.length));
-          blocks.add(bytes);
-        } else {
-          const inner = await this.binary(item);
-          blocks.add(prefix(field, inner.length));
-          blocks.append(inner);
-        }
-        await this.pause(blocks);
+/** Yields the blocks that have grown. */
+function* binarySteps({ schema, message, parts = [] }: Sliced, blocks: Blocks): Generator<Blocks> {
+  blocks.add(toBinary(schema, message));
+  for (const { field, items } of parts) {
+    for (const item of items) {
+      if (item.parts === undefined) {
+        const bytes = toBinary(item.schema, item.message);
+        blocks.add(prefix(field, bytes.length));
+        blocks.add(bytes);
+      } else {
+        const inner = new Blocks();
+        yield* binarySteps(item, inner);
+        blocks.add(prefix(field, inner.length));
+        blocks.append(inner);
       }
+      yield blocks;
     }
-    return blocks;
   }
+}
 
-  private pause(blocks: Blocks): Promise<void> | undefined {
-    const { turns, signal, maxBytes, tooLarge } = this.options;
-    if (blocks.length > maxBytes) throw tooLarge(maxBytes);
-    return turns.spent() ? turns.next().then(() => signal.throwIfAborted()) : undefined;
+function* jsonSteps(message: Sliced, options: Partial<JsonWriteOptions>, blocks: Blocks): Generator<Blocks> {
+  const encoder = new TextEncoder();
+  for (const piece of jsonPieces(message, options)) {
+    blocks.add(encoder.encode(piece));
+    yield blocks;
   }
 }
 
