@@ -1,4 +1,6 @@
 import { createInterface, type Interface, type Key } from "node:readline";
+import type { Writable } from "node:stream";
+import { gatedOutput } from "./gated-output.ts";
 
 /** Terminals put pasted text between two marks when asked to, which tells its line breaks from the Enter key. */
 const PASTE_MODE_ON = "\x1b[?2004h";
@@ -14,9 +16,11 @@ export interface ChatInputOptions {
 
 /**
  * The messages of a person or of a pipe. At a terminal, pasted lines are one message, and so are lines of which all but
- * the last end with a backslash; in a pipe each line is one. Ends with its input.
+ * the last end with a backslash; in a pipe each line is one. What is typed between a message and the next prompt is shown
+ * then, not in the midst of an answer. Ends with its input.
  */
 export class ChatInput implements AsyncIterable<string> {
+  readonly #screen: Writable;
   readonly #lines: Interface;
   readonly #options: ChatInputOptions;
   readonly #terminal: boolean;
@@ -24,6 +28,8 @@ export class ChatInput implements AsyncIterable<string> {
   /** Lines of a message that goes on. */
   #pending: string[] = [];
   #pasting = false;
+  /** It is the person's turn: typing is shown. */
+  #prompting = false;
   #ended = false;
   #wake: () => void = () => {};
 
@@ -31,9 +37,10 @@ export class ChatInput implements AsyncIterable<string> {
     const { input, output } = options;
     this.#options = options;
     this.#terminal = input.isTTY === true && output.isTTY === true;
+    this.#screen = gatedOutput(output, () => this.#prompting);
     this.#lines = createInterface({
       input,
-      ...(this.#terminal ? { output } : {}),
+      ...(this.#terminal ? { output: this.#screen } : {}),
       terminal: this.#terminal,
       prompt: options.prompt,
     });
@@ -50,7 +57,13 @@ export class ChatInput implements AsyncIterable<string> {
 
   /** Shows that it is the person's turn; says nothing in a pipe. */
   prompt(): void {
-    if (this.#terminal && !this.#ended) this.#lines.prompt();
+    if (!this.#terminal || this.#ended) return;
+    const { output, prompt } = this.#options;
+    const [waiting] = this.#messages;
+    if (waiting !== undefined) return void output.write(`${prompt}${waiting}\n`);
+    this.#prompting = true;
+    // The cursor stays behind what was typed.
+    this.#lines.prompt(true);
   }
 
   close(): void {
@@ -72,6 +85,7 @@ export class ChatInput implements AsyncIterable<string> {
     if (this.#pasting || goesOn) return;
     this.#messages.push(this.#pending.join("\n"));
     this.#pending = [];
+    this.#prompting = false;
     this.#wake();
   }
 
@@ -88,6 +102,7 @@ export class ChatInput implements AsyncIterable<string> {
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#screen.destroy();
     if (this.#terminal) this.#options.output.write(PASTE_MODE_OFF);
     this.#wake();
   }

@@ -86,6 +86,31 @@ test("a terminal: words are wrapped, speed is told, options are set, pasted line
   expect(await chat.child.exited).toBe(0);
 });
 
+test("keys and a resize during an answer leave it whole; what was typed comes with the next prompts, in order", async () => {
+  const server = serverWith((request, i) =>
+    i === 0 ? { tokens: Array(200).fill("more "), promptTokens: 1, pauseMs: 5 } : echo(request),
+  );
+  const chat = terminalChat(server.url);
+  await chat.until("> ");
+  chat.type("go on\r");
+  let answer = await chat.until("more more");
+  chat.type("second");
+  answer += await chat.until("more ");
+  chat.child.terminal!.resize(30, 24);
+  chat.child.kill("SIGWINCH");
+  answer += await chat.until("more ");
+  chat.type(" question\rthi");
+  answer += await chat.until("200 tokens");
+  expect(answer.split("more")).toHaveLength(201);
+  expect(answer).not.toMatch(/> |second|thi/);
+  expect(await chat.until("You said: second question\n")).toContain("> second question\n");
+  await chat.until("> thi");
+  chat.type("rd\r");
+  await chat.until("You said: third\n");
+  chat.type("/exit\r");
+  expect(await chat.child.exited).toBe(0);
+});
+
 test("Ctrl-C stops the answer, drops what is typed, and leaves when pressed twice", async () => {
   const server = serverWith((request, i) =>
     i === 0 ? { tokens: Array(10_000).fill("more "), promptTokens: 1, pauseMs: 5 } : echo(request),
