@@ -139,3 +139,29 @@ describe("what cannot be read is the client's fault", () => {
     }
   });
 });
+
+test("a content type may be written in any case", async () => {
+  const json = Buffer.from(JSON.stringify({ model: MODEL, text: "hi" }));
+  for (const [type, body] of [
+    ["APPLICATION/JSON", json],
+    ["Application/Proto", GOOD],
+    ["application/grpc-web+JSON", envelope({ body: json })],
+    ["APPLICATION/GRPC-WEB", envelope({ body: GOOD })],
+    ["Application/Grpc-Web+Proto", envelope({ body: GOOD })],
+  ] as const) {
+    const headers = { ...KEY, "content-type": type };
+    const response = await fetch(`${url}/Complete`, { method: "POST", headers, body: new Uint8Array(body) });
+    const text = await response.text();
+    expect([type, response.status, text]).toEqual([type, 200, expect.not.stringMatching(/grpc-status: [^0]/)]);
+  }
+  for (const [type, body] of [
+    ["APPLICATION/GRPC", GOOD],
+    ["application/grpc+JSON", json],
+  ] as const) {
+    const head = { ":method": "POST", ":path": `/${SERVICE}/Generate`, "content-type": type, te: "trailers", ...KEY };
+    const stream = session.request(head).resume();
+    stream.end(envelope({ body }));
+    const trailers = await new Promise<Record<string, unknown>>((resolve) => stream.on("trailers", resolve));
+    expect([type, trailers["grpc-status"]]).toEqual([type, "0"]);
+  }
+});

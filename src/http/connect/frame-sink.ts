@@ -18,7 +18,7 @@ export const FRAME_SINK = createContextKey<FrameSink | undefined>(undefined, { d
 
 /** Frames carry binary messages; JSON goes through Connect. */
 export function takesFrames(header: Headers): boolean {
-  return !(header.get("content-type") ?? "json").includes("json");
+  return !(header.get("content-type") ?? "json").toLowerCase().includes("json");
 }
 
 /** Neither compressed nor the end of a stream. */

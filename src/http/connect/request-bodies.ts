@@ -27,7 +27,7 @@ export class RequestBodies {
   constructor(private readonly deps: Pick<RpcDeps, "gateway" | "limits" | "turns">) {}
 
   check(method: DescMethod, header: Headers, body: AsyncIterable<Uint8Array>): CheckedRequest {
-    const type = header.get("content-type") ?? "";
+    const type = (header.get("content-type") ?? "").toLowerCase();
     const isJson = type.includes("json");
     if (/^application\/(grpc|connect\+)/.test(type)) {
       const encoding = header.get(type.startsWith("application/grpc") ? "grpc-encoding" : "connect-content-encoding");
