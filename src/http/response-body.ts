@@ -62,6 +62,8 @@ export class ResponseBody implements FrameSink {
           // The connection's, which is known already; or a fault of whoever writes the body, which then cannot be whole.
           if (!this.gone.signal.aborted) {
             this.gone.abort(toServeError(error));
+            // In the turn in which the body began, Bun would print the error; it is logged anyway.
+            await new Promise((resolve) => setImmediate(resolve));
             controller.close(error as Error);
           }
         } finally {

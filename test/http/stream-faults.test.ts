@@ -83,3 +83,10 @@ test("a body whose maker throws is cut off, and its end says why", async () => {
   expect(await bodies[0]!.ended).toMatchObject({ code: "internal", cause: new Error("cannot be encoded") });
   await server.stop(true);
 });
+
+test("streams that are cut off leave no stack on stderr: Bun prints one in development, and in their first turn", async () => {
+  const child = Bun.spawn([process.execPath, "test/http/cut-streams.ts"], { stdout: "pipe", stderr: "pipe" });
+  expect(await new Response(child.stderr).text()).toBe("");
+  expect(await new Response(child.stdout).text()).toBe("");
+  expect(await child.exited).toBe(0);
+}, 30_000);
