@@ -9,7 +9,7 @@ import { watchFaults } from "./fault-watch.ts";
 import { SETTINGS_LAYERS, settingsHelp } from "./settings-help.ts";
 import { handleSignals, outliveReaders } from "./signals.ts";
 import { type RunningServer, startServer } from "./start-server.ts";
-import { endWithSupervisor, keysFromSupervisor, supervise, tellSupervisor } from "./supervisor.ts";
+import { endWithSupervisor, settingsFromSupervisor, supervise, tellSupervisor } from "./supervisor.ts";
 
 const HELP = `Usage: scalellm serve [MODEL] [OPTIONS]
 
@@ -38,16 +38,15 @@ export const serveCommand: Command = {
       process.stdout.write(HELP);
       return 0;
     }
+    if (isSupervisedChild()) return serve(await settingsFromSupervisor());
     const loaded = loadSettings(argv);
-    const { settings, positionals, warnings } = loaded;
+    const { positionals, warnings } = loaded;
     if (positionals.length > 1) throw new CliError(`expected one model, got ${positionals.join(" ")}`, 2);
-    // The child has the same environment; one process tells of it.
-    if (!isSupervisedChild()) for (const warning of warnings) process.stderr.write(`scalellm serve: ${warning}\n`);
-    const apiKey = isSupervisedChild() ? await keysFromSupervisor() : readApiKeys(loaded);
-    if (settings.supervise && !isSupervisedChild()) {
-      return supervise(argv, apiKey, systemClock, (line) => process.stderr.write(`${line}\n`));
-    }
-    return serve({ ...settings, apiKey, model: positionals[0] ?? settings.model });
+    for (const warning of warnings) process.stderr.write(`scalellm serve: ${warning}\n`);
+    const model = positionals[0] ?? loaded.settings.model;
+    const settings = { ...loaded.settings, apiKey: readApiKeys(loaded), model };
+    if (!settings.supervise) return serve(settings);
+    return supervise(argv, settings, systemClock, (line) => process.stderr.write(`${line}\n`));
   },
 };
 

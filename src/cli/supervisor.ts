@@ -1,5 +1,6 @@
 import { type Restart, supervisedEnvironment } from "../config/environment.ts";
 import { SECRET_VARIABLES, withoutSecrets } from "../config/load-settings.ts";
+import type { Settings } from "../config/options.ts";
 import type { Clock } from "../core/clock.ts";
 import { CliError } from "./command.ts";
 import { handleSignals, outliveReaders } from "./signals.ts";
@@ -25,11 +26,12 @@ export function selfCommand(): string[] {
 /**
  * Runs `serve` in a child process and starts it again when it dies, since a device error or a segmentation fault ends a
  * process that nothing inside can save. Where the first was never ready, none is started again: its error would repeat.
- * The child gets the keys in a message: its arguments and environment show none. Returns the exit code to end with.
+ * The child gets its settings in a message, the same at each start: a pipe can be read once, files change, and arguments
+ * and environment would show the keys; `argv` is there for who lists processes. Returns the exit code to end with.
  */
 export async function supervise(
   argv: readonly string[],
-  apiKeys: readonly string[],
+  settings: Settings,
   clock: Clock,
   log: (line: string) => void,
 ): Promise<number> {
@@ -64,7 +66,7 @@ export async function supervise(
         }
       },
     });
-    child.send({ apiKeys });
+    child.send({ settings });
     const code = await child.exited;
     if (stopping || readyAfterS === undefined || (code === 0 && !child.signalCode)) {
       await standIn?.stop();
@@ -112,15 +114,15 @@ export function endWithSupervisor(onOrphaned: () => void): void {
   if (!process.connected) onOrphaned();
 }
 
-/** In a supervised child: the keys of the server. Rejects with CliError where no supervisor is there to say them. */
-export function keysFromSupervisor(): Promise<readonly string[]> {
-  const { promise, resolve, reject } = Promise.withResolvers<readonly string[]>();
+/** In a supervised child: what to serve, and how. Rejects with CliError where no supervisor is there to say them. */
+export function settingsFromSupervisor(): Promise<Settings> {
+  const { promise, resolve, reject } = Promise.withResolvers<Settings>();
   const gone = () => reject(new CliError("the supervisor is gone"));
   if (process.send === undefined) gone();
   process.once("disconnect", gone);
-  process.once("message", ({ apiKeys }: { apiKeys: readonly string[] }) => {
+  process.once("message", ({ settings }: { settings: Settings }) => {
     process.off("disconnect", gone);
-    resolve(apiKeys);
+    resolve(settings);
   });
   return promise;
 }

@@ -129,6 +129,22 @@ test.each(["[::1]", "::1"])("--host %s on both ports", async (host) => {
   await server.stop();
 });
 
+test("settings are read once: a configuration from a pipe holds for the child and after a restart", async () => {
+  const script = 'exec "$0" "$@" --config <(echo "served-model-name: from-a-pipe")';
+  const server = await startBinary(SMALL, {}, undefined, ["bash", "-c", script, BINARY]);
+  const served = async () => {
+    const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as { data?: { id: string }[] };
+    return data?.[0]?.id;
+  };
+  expect(await served()).toBe("from-a-pipe");
+  const child = await childOf(server);
+  process.kill(child, "SIGKILL");
+  await ended(child);
+  while ((await served().catch(() => undefined)) !== "from-a-pipe") await Bun.sleep(50);
+  expect(server.output()).toContain("starting it again");
+  await server.stop();
+}, 60_000);
+
 test("metrics of the process and the build", async () => {
   const server = await startBinary(SMALL);
   const text = await (await fetch(`${server.url}/metrics`)).text();
