@@ -51,9 +51,9 @@ function checkNotEmpty(name: SettingName, where: string): void {
 /** Flags that a command takes beside the settings: they are suggested for what was mistyped, too. */
 type OtherFlags = Iterable<string>;
 
-function suggestion(flag: string, others: OtherFlags = []): string {
+function suggestion(flag: string, prefix: "--" | "", others: OtherFlags = []): string {
   const name = nearestName(flag, [...BY_FLAG.keys(), ...others]);
-  return name ? ` Did you mean --${name}?` : "";
+  return name ? ` Did you mean ${prefix}${name}?` : "";
 }
 
 function fromFlags(
@@ -94,7 +94,7 @@ function fromFlags(
     const negated = flag.startsWith("no-") ? BY_FLAG.get(flag.slice(3)) : undefined;
     const name = BY_FLAG.get(flag) ?? negated;
     if (!name || (negated && optionOf(negated).hint !== undefined)) {
-      throw new ConfigError(`unknown option --${flag}.${suggestion(flag, others)}`);
+      throw new ConfigError(`unknown option --${flag}.${suggestion(flag, "--", others)}`);
     }
     const where = `--${flag}`;
     if (optionOf(name).hint === undefined) {
@@ -156,7 +156,7 @@ function fromFile(path: string): Layer {
 function addFromFile(layer: Layer, key: string, value: unknown, file: string): void {
   const flag = key.replaceAll("_", "-");
   const name = BY_FLAG.get(flag);
-  if (!name) throw new ConfigError(`${file}: unknown setting '${key}'.${suggestion(flag)}`);
+  if (!name) throw new ConfigError(`${file}: unknown setting '${key}'.${suggestion(flag, "")}`);
   const where = `${file}: '${key}'`;
   if (layer.has(name)) throw new ConfigError(`${where} is given twice`);
   const option = optionOf(name);

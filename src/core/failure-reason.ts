@@ -24,6 +24,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTFOUND: "no such host",
   EAI_AGAIN: "the name server does not answer",
   EPROTO: "it does not speak TLS; try http:// instead of https://",
+  Malformed_HTTP_Response: "it does not speak HTTP",
   ERR_INVALID_URL: "that is no URL",
 };
 

@@ -85,7 +85,7 @@ describe("errors say what to do", () => {
 
   test("in a file", () => {
     expect(() => loadSettings(["--config", file("c.yaml", "prot: 1")], {})).toThrow(
-      "unknown setting 'prot'. Did you mean --port?",
+      "unknown setting 'prot'. Did you mean port?",
     );
     expect(() => loadSettings(["--config", file("d.yaml", "port: [1, 2]")], {})).toThrow(
       "'port' must be a plain value",

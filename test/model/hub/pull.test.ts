@@ -236,7 +236,10 @@ test("a hub that cannot be reached is a sentence at once, whatever the pause bet
   using folder = new TempFolder();
   // Accepts, and says nothing: what a firewall or a captive network does.
   using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const data = (client: { end(text: string): unknown }) => void client.end("HTTP/1.1 418 \x1b[31mno\r\n\r\n");
+  using strange = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data } });
   const CASES = {
+    [`http://127.0.0.1:${strange.port}`]: "it does not speak HTTP",
     "http://127.0.0.1:1": "nothing listens there",
     "http://nope.invalid": "no such host",
     "nope.invalid": "that is no URL",
