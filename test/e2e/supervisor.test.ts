@@ -129,6 +129,15 @@ test.each(["[::1]", "::1"])("--host %s on both ports", async (host) => {
   await server.stop();
 });
 
+test("--host in any form that means loopback keeps strangers' names out", async () => {
+  const server = await startBinary(["--host", "127.1", ...SMALL]);
+  const statusFor = async (host: string) => (await fetch(`${server.url}/v1/models`, { headers: { host } })).status;
+  expect(await statusFor("evil.example")).toBe(403);
+  expect([await statusFor("127.1"), await statusFor("localhost")]).toEqual([200, 200]);
+  expect(server.output()).not.toContain("without an API key: anyone");
+  await server.stop();
+});
+
 test("settings are read once: a configuration from a pipe holds for the child and after a restart", async () => {
   const script = 'exec "$0" "$@" --config <(echo "served-model-name: from-a-pipe")';
   const server = await startBinary(SMALL, {}, undefined, ["bash", "-c", script, BINARY]);
