@@ -109,14 +109,20 @@ function fromFlags(
 
 const variableOf = (option: string) => `SCALELLM_${option.replaceAll("-", "_").toUpperCase()}`;
 
-/** Variables that look like a mistyped setting. Others of that prefix may be anyone's: Kubernetes names some by services. */
+/**
+ * Variables that look like a mistyped setting. Others of that prefix may be anyone's: Kubernetes names some by services.
+ * Throws ConfigError for one that looks like a key: ignored, it would leave the server open.
+ */
 function mistypedVariables(env: Record<string, string | undefined>): string[] {
   const known = new Set([SUPERVISED, ...NAMES.map((name) => variableOf(OPTIONS[name].name))]);
   return Object.keys(env).flatMap((key) => {
     if (!key.startsWith("SCALELLM_") || known.has(key)) return [];
     const typed = key.slice("SCALELLM_".length).replaceAll("_", "-").toLowerCase();
     const name = nearestName(typed, BY_FLAG.keys());
-    return name ? [`${key} is no setting and is ignored. Did you mean ${variableOf(name)}?`] : [];
+    if (name === undefined) return [];
+    const meant = `Did you mean ${variableOf(name)}?`;
+    if (optionOf(BY_FLAG.get(name)!).secret) throw new ConfigError(`${key} is no setting. ${meant}`);
+    return [`${key} is no setting and is ignored. ${meant}`];
   });
 }
 

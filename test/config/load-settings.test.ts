@@ -49,10 +49,16 @@ describe("layers", () => {
 
   test("a variable that looks like a mistyped setting is told, others of its prefix are not", () => {
     const kubernetes = { SCALELLM_SERVICE_HOST: "10.0.0.1", SCALELLM_SERVICE_PORT: "8000", SCALELLM_PORT: "" };
-    expect(loadSettings([], { ...kubernetes, SCALELLM_APIKEY: "x", SCALELLM_SUPERVISED: "1" }).warnings).toEqual([
-      "SCALELLM_APIKEY is no setting and is ignored. Did you mean SCALELLM_API_KEY?",
+    expect(loadSettings([], { ...kubernetes, SCALELLM_PROT: "1", SCALELLM_SUPERVISED: "1" }).warnings).toEqual([
+      "SCALELLM_PROT is no setting and is ignored. Did you mean SCALELLM_PORT?",
     ]);
   });
+
+  test.each(["SCALELLM_APIKEY", "SCALELLM_API_KEYS", "SCALELLM_API_KEY_FILES", "SCALELLM_APIKEY_FILE"])(
+    "%s is no key: it would leave the server open",
+    (name) =>
+      expect(() => loadSettings([], { [name]: "x" })).toThrow(`${name} is no setting. Did you mean SCALELLM_API`),
+  );
 
   test("switches and positionals", () => {
     const loaded = loadSettings(["model.gguf", "--no-grpc", "--prefix-caching=off", "--", "--odd"], {});
