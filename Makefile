@@ -72,7 +72,7 @@ ENTRYPOINTS := src/main.ts src/engine/worker.ts src/text/tokenizer-worker.ts
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-19s %s\n", $$1, $$2}'
 
 # Of all packages only bun needs its install script, which links the binary that came with it. Packages that ask for a newer
 # node than Debian's run in bun; npm would warn of them.
@@ -156,6 +156,10 @@ hashes: $(DEPS) native $(MODEL) ## Hash all outputs of the test models and the b
 .PHONY: canary
 canary: $(DEPS) ## Hostile requests and faults at every seam, a chat after each must be answered (ROUNDS=5000 SEED=7)
 	CANARY_ROUNDS=$(ROUNDS) CANARY_SEED=$(SEED) $(BUN) test --timeout 3600000 test/canary
+
+.PHONY: event-loop
+event-loop: $(DEPS) ## No request of legal size keeps the main thread over 50 ms of CPU in one turn
+	$(BUN) test --timeout 600000 test/loop
 
 .PHONY: check
 check: $(DEPS) ## Type checks, lint and format checks
