@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BINARY, startBinary } from "./binary.ts";
+import { BINARY, childOf, startBinary } from "./binary.ts";
 
 const status = async (url: string, key?: string) =>
   (await fetch(`${url}/v1/models`, key === undefined ? {} : { headers: { "x-api-key": key } })).status;
@@ -10,8 +10,6 @@ const status = async (url: string, key?: string) =>
 /** What every process of this user can read of another. */
 const shown = (pid: number) =>
   readFileSync(`/proc/${pid}/cmdline`, "latin1") + readFileSync(`/proc/${pid}/environ`, "latin1");
-
-const childOf = async (pid: number) => Number((await Bun.$`pgrep -P ${pid}`.text()).trim().split("\n")[0]);
 
 test("keys come from flags, variables, files and descriptors, and the child shows none, also after a restart", async () => {
   const folder = mkdtempSync(join(tmpdir(), "scalellm-keys-"));
@@ -29,7 +27,7 @@ test("keys come from flags, variables, files and descriptors, and the child show
   ] as const) {
     const server = await startBinary(args, env);
     try {
-      const child = await childOf(server.process.pid);
+      const child = await childOf(server.process);
       expect(shown(child)).not.toContain("s3cret");
       expect(server.output()).not.toContain("s3cret");
       const statuses = async () =>

@@ -18,6 +18,46 @@ export interface RunningBinary {
 }
 
 /**
+ * The process that a supervisor started last; 0 where there is none. It may have others: what a shell left to it that
+ * became the supervisor, and a server that died and has not been reaped.
+ */
+export async function childOf(supervisor: { readonly pid: number }): Promise<number> {
+  return Number(await Bun.$`pgrep -n -P ${supervisor.pid}`.nothrow().text());
+}
+
+/** A server whose model is on its way from a hub, and never comes. */
+export interface LoadingBinary {
+  readonly process: Bun.Subprocess<"ignore", "ignore", "ignore">;
+  /** Ends the hub. The process must have ended. */
+  close(): Promise<void>;
+}
+
+/** Starts `scalellm serve` and resolves once it has asked for its model. */
+export async function startLoadingBinary(): Promise<LoadingBinary> {
+  const asked = Promise.withResolvers<void>();
+  const hub = Bun.serve({
+    port: 0,
+    fetch() {
+      asked.resolve();
+      return new Promise<Response>(() => {});
+    },
+  });
+  const cache = mkdtempSync(join(tmpdir(), "scalellm-loading-"));
+  const child = Bun.spawn([BINARY, "serve", "org/model", "--port", "0", "--no-grpc"], {
+    env: { PATH: process.env.PATH ?? "", HOME: cache, HF_HOME: cache, HF_ENDPOINT: hub.url.href },
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  await asked.promise;
+  return {
+    process: child,
+    async close() {
+      await hub.stop(true);
+      rmSync(cache, { recursive: true });
+    },
+  };
+}
+
+/**
  * Starts `scalellm serve` in an empty folder and resolves once its banner is out. Throws with its output otherwise.
  * `command`: what to start in place of the binary.
  */

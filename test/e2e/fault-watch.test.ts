@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { resolve } from "node:path";
-import { MODEL_NAME, startBinary } from "./binary.ts";
+import { childOf, MODEL_NAME, startBinary } from "./binary.ts";
 
 const COMMAND = [process.execPath, resolve("test/e2e/faulty-server.ts")];
 
@@ -9,8 +9,7 @@ test("an error that nothing caught: not ready, streams end by themselves, the su
   const port = String(probe.port);
   await probe.stop(true);
   const server = await startBinary(["--port", port], {}, undefined, COMMAND);
-  const child = async () => Number((await Bun.$`pgrep -P ${server.process.pid}`.nothrow().text()).trim());
-  const first = await child();
+  const first = await childOf(server.process);
   const stream = await fetch(`${server.url}/v1/completions`, {
     method: "POST",
     body: JSON.stringify({ model: MODEL_NAME, prompt: "Once", stream: true, max_tokens: 150, ignore_eos: true }),
@@ -30,7 +29,7 @@ test("an error that nothing caught: not ready, streams end by themselves, the su
   for (let next = await reader.read(); !next.done; next = await reader.read()) text += decoder.decode(next.value);
   expect(text).toContain("data: [DONE]");
   let status = 0;
-  while (status !== 200 || (await child()) === first) {
+  while (status !== 200 || (await childOf(server.process)) === first) {
     await Bun.sleep(20);
     status = await fetch(`${server.url}/ready`).then(
       (response) => response.status,

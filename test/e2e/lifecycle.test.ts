@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BINARY, MODEL_NAME, startBinary } from "./binary.ts";
+import { BINARY, childOf, MODEL_NAME, startBinary, startLoadingBinary } from "./binary.ts";
 
 const chat = (url: string, body: Record<string, unknown>, headers: Record<string, string> = {}) =>
   fetch(`${url}/v1/chat/completions`, {
@@ -70,9 +70,8 @@ test("the supervisor brings a killed server back on the same port", async () => 
   const port = probe.port!;
   await probe.stop(true);
   const server = await startBinary(["--port", String(port)]);
-  const children = async () => (await Bun.$`pgrep -P ${server.process.pid}`.text()).trim().split("\n").map(Number);
-  const [first] = await children();
-  process.kill(first!, "SIGKILL");
+  const first = await childOf(server.process);
+  process.kill(first, "SIGKILL");
   let status = 0;
   for (let i = 0; i < 1000 && status !== 200; i++) {
     await Bun.sleep(20);
@@ -80,7 +79,7 @@ test("the supervisor brings a killed server back on the same port", async () => 
       (response) => response.status,
       () => 0,
     );
-    if (status === 200 && (await children())[0] === first) status = 0;
+    if (status === 200 && (await childOf(server.process)) === first) status = 0;
   }
   expect(status).toBe(200);
   expect(await server.stop()).toBe(0);
@@ -88,12 +87,11 @@ test("the supervisor brings a killed server back on the same port", async () => 
 
 test("a signal between two starts of a server that dies ends the supervisor at once", async () => {
   const server = await startBinary();
-  const child = async () => Number((await Bun.$`pgrep -P ${server.process.pid}`.nothrow().text()).trim());
   // The third pause is 400 ms: time enough for a signal to come in it. The children die before they are ready.
   let last = 0;
   for (let i = 0; i < 3; i++) {
     let next = last;
-    while (next === 0 || next === last) next = await child();
+    while (next === 0 || next === last) next = await childOf(server.process);
     process.kill(next, "SIGKILL");
     last = next;
   }
@@ -104,24 +102,10 @@ test("a signal between two starts of a server that dies ends the supervisor at o
 });
 
 test("a signal while the model loads ends the server", async () => {
-  const asked = Promise.withResolvers<void>();
-  const hub = Bun.serve({
-    port: 0,
-    fetch() {
-      asked.resolve();
-      return new Promise<Response>(() => {});
-    },
-  });
-  const cache = mkdtempSync(join(tmpdir(), "scalellm-loading-"));
-  const server = Bun.spawn([BINARY, "serve", "org/model", "--port", "0", "--no-grpc"], {
-    env: { PATH: process.env.PATH ?? "", HOME: cache, HF_HOME: cache, HF_ENDPOINT: hub.url.href },
-    stdio: ["ignore", "ignore", "ignore"],
-  });
-  await asked.promise;
-  server.kill("SIGTERM");
-  expect(await server.exited).toBe(0);
-  await hub.stop(true);
-  rmSync(cache, { recursive: true });
+  const loading = await startLoadingBinary();
+  loading.process.kill("SIGTERM");
+  expect(await loading.process.exited).toBe(0);
+  await loading.close();
 });
 
 test("an API key guards everything but /health and /ready", async () => {

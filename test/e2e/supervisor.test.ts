@@ -1,15 +1,8 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import OpenAI from "openai";
-import { BINARY, MODEL_NAME, type RunningBinary, startBinary } from "./binary.ts";
+import { BINARY, childOf, MODEL_NAME, startBinary, startLoadingBinary } from "./binary.ts";
 
 const SMALL = ["--kv-cache-memory", "64MiB"];
-
-async function childOf(server: RunningBinary): Promise<number> {
-  return Number((await Bun.$`pgrep -P ${server.process.pid}`.nothrow().text()).trim());
-}
 
 /** Resolves when the process has ended, be it unreaped; the test's own deadline is the guard. */
 async function ended(pid: number): Promise<void> {
@@ -26,7 +19,7 @@ test.each(["SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGKILL", "SIGXCPU"] as co
   "when %s ends the supervisor, the server ends with it",
   async (signal) => {
     const server = await startBinary(SMALL);
-    const child = await childOf(server);
+    const child = await childOf(server.process);
     const code = await server.stop(signal);
     await ended(child);
     if (signal !== "SIGKILL" && signal !== "SIGXCPU") expect(code).toBe(0);
@@ -34,35 +27,21 @@ test.each(["SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGKILL", "SIGXCPU"] as co
 );
 
 test("the server ends with a supervisor that is killed while the model loads", async () => {
-  const asked = Promise.withResolvers<void>();
-  const hub = Bun.serve({
-    port: 0,
-    fetch() {
-      asked.resolve();
-      return new Promise<Response>(() => {});
-    },
-  });
-  const cache = mkdtempSync(join(tmpdir(), "scalellm-loading-"));
-  const supervisor = Bun.spawn([BINARY, "serve", "org/model", "--port", "0", "--no-grpc"], {
-    env: { PATH: process.env.PATH ?? "", HOME: cache, HF_HOME: cache, HF_ENDPOINT: hub.url.href },
-    stdio: ["ignore", "ignore", "ignore"],
-  });
-  await asked.promise;
-  const child = Number((await Bun.$`pgrep -P ${supervisor.pid}`.text()).trim());
-  supervisor.kill("SIGKILL");
+  const loading = await startLoadingBinary();
+  const child = await childOf(loading.process);
+  loading.process.kill("SIGKILL");
   await ended(child);
-  await hub.stop(true);
-  rmSync(cache, { recursive: true });
+  await loading.close();
 });
 
 test("signals that ask for nothing change nothing, for the supervisor and for the server", async () => {
   const server = await startBinary(SMALL);
-  const child = await childOf(server);
+  const child = await childOf(server.process);
   for (const signal of ["SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO"] as const)
     for (const pid of [server.process.pid, child]) process.kill(pid, signal);
   while (server.output().split("SIGIO means nothing here and is ignored").length < 3) await Bun.sleep(5);
   expect((await fetch(`${server.url}/health`)).status).toBe(200);
-  expect(await childOf(server)).toBe(child);
+  expect(await childOf(server.process)).toBe(child);
   expect(await server.stop()).toBe(0);
 });
 
@@ -105,13 +84,13 @@ test("a restart: the same ports though the system chose them, and clients that t
   const server = await startBinary(SMALL);
   const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
   const ask = () => client.completions.create({ model: MODEL_NAME, prompt: "The sky is", max_tokens: 2 });
-  const child = await childOf(server);
+  const child = await childOf(server.process);
   process.kill(child, "SIGSEGV");
   await ended(child);
   // With the two retries that clients have by default.
   const answers = await Promise.all(Array.from({ length: 8 }, ask));
   for (const answer of answers) expect(answer.choices[0]!.finish_reason).toBe("length");
-  expect(await childOf(server)).not.toBe(child);
+  expect(await childOf(server.process)).not.toBe(child);
   const { connect } = await import("node:http2");
   const session = connect(`http://${server.grpc}`);
   await new Promise((resolve, reject) => session.once("connect", resolve).once("error", reject));
@@ -146,7 +125,7 @@ test("settings are read once: a configuration from a pipe holds for the child an
     return data?.[0]?.id;
   };
   expect(await served()).toBe("from-a-pipe");
-  const child = await childOf(server);
+  const child = await childOf(server.process);
   process.kill(child, "SIGKILL");
   await ended(child);
   while ((await served().catch(() => undefined)) !== "from-a-pipe") await Bun.sleep(50);
