@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { LIMITS, type Limits } from "../../src/config/limits.ts";
 import { ServeError } from "../../src/core/errors.ts";
-import { workerUrl } from "../../src/core/worker-url.ts";
 import type { TextService } from "../../src/text/text-service.ts";
 import { createTextService } from "../../src/text/worker-text-service.ts";
 import { sourceOf } from "./sources.ts";
+import { tokenizerWorker } from "./tokenizer-workers.ts";
 
 const prompt = { addGenerationPrompt: true };
 const hi = [{ role: "user", content: "hi" }];
@@ -35,9 +35,7 @@ async function start(limits: Partial<Limits> = {}, kind: "real" | "fake" = "fake
   const createWorker = () => {
     const what = next.shift() ?? kind;
     if (what instanceof Error) throw what;
-    const url =
-      what === "real" ? workerUrl("text/tokenizer-worker.ts") : new URL("./fake-worker.ts", import.meta.url).href;
-    const worker = new Worker(url);
+    const worker = tokenizerWorker(what === "real" ? "real" : "fake");
     if (what === "mute") worker.postMessage = outOfMemory;
     workers.push(worker);
     return worker;

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { LIMITS } from "../../src/config/limits.ts";
 import { ServeError } from "../../src/core/errors.ts";
-import { workerUrl } from "../../src/core/worker-url.ts";
 import type { TextSource } from "../../src/model/spec.ts";
 import type { TextService } from "../../src/text/text-service.ts";
 import { createTextService } from "../../src/text/worker-text-service.ts";
 import { bundledSource, jsonSource, readJson, sourceOf } from "./sources.ts";
+import { tokenizerWorker } from "./tokenizer-workers.ts";
 
 interface Chat {
   messages: Array<{ role: string; content: string }>;
@@ -39,9 +39,7 @@ async function start(source: TextSource, maxModelLen: number, kinds: Array<"real
     const number = workers++;
     const isExpress = number === 1;
     const kind = kinds[Math.min(isExpress ? 0 : Math.max(0, number - 1), kinds.length - 1)] ?? "real";
-    const worker = new Worker(
-      kind === "real" ? workerUrl("text/tokenizer-worker.ts") : new URL("./fake-worker.ts", import.meta.url).href,
-    );
+    const worker = tokenizerWorker(kind);
     const post = worker.postMessage.bind(worker) as (message: { type: string }) => void;
     worker.postMessage = (message: { type: string }) => {
       if (!isExpress) posted.push(message.type);
