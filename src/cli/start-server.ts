@@ -10,7 +10,7 @@ import type { SamplingParams } from "../core/sampling-params.ts";
 import type { BackendConfig } from "../engine/backend-config.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import { Authentication } from "../gateway/authentication.ts";
-import { isLoopback } from "../gateway/authority.ts";
+import { isLoopback, urlHost } from "../gateway/authority.ts";
 import { BrowserGuard } from "../gateway/browser-guard.ts";
 import { FailedAttempts } from "../gateway/failed-attempts.ts";
 import { Gateway } from "../gateway/gateway.ts";
@@ -149,7 +149,7 @@ export async function startServer(settings: Settings, hooks: ServerHooks = {}): 
   loading.catch(() => {});
   return {
     url: http.url,
-    grpcAddress: grpc && `${isIP(settings.host) === 6 ? `[${settings.host}]` : settings.host}:${grpc.port}`,
+    grpcAddress: grpc && `${urlHost(settings.host)}:${grpc.port}`,
     address: { host: settings.host, port: http.port, grpcPort: grpc?.port ?? 0 },
     logger,
     fault(error) {
@@ -291,7 +291,7 @@ function bindError(error: unknown, host: string, port: number, ...flags: string[
   // Ports below 1024 may be the privileged ones; what else can be wrong is the address.
   const isPort = code === "EADDRINUSE" || code === "EACCES";
   const choices = isPort ? flags : ["--host"];
-  const address = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  const address = `${urlHost(host)}:${port}`;
   return new CliError(
     `cannot listen on ${address}: ${bindReason(error, host)}. Choose another with ${choices.join(" or ")}.`,
   );

@@ -21,9 +21,14 @@ export function parseAuthority(text: string): Authority | undefined {
   return { host, port: port === "" ? undefined : Number(port) };
 }
 
+/** A host as it stands in a URL, before a port: IPv6 in brackets. */
+export function urlHost(host: string): string {
+  return isIP(host) === 6 ? `[${host}]` : host;
+}
+
 /** As browsers write it: IPv6 in its shortest form, and an address for what else means one ("127.1", "0x7f000001"). */
 function canonicalHost(host: string): string {
-  const url = URL.parse(`http://${isIP(host) === 6 ? `[${host}]` : host}`);
+  const url = URL.parse(`http://${urlHost(host)}`);
   return url === null ? host.toLowerCase() : url.hostname.replace(/^\[(.*)\]$/, "$1");
 }
 
